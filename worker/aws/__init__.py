@@ -1,0 +1,1 @@
+"""AWS, one service a file. Nothing above this layer sees a boto3 object or a botocore error."""

@@ -1,0 +1,60 @@
+"""Listings as streams of object references in key order, and the join of two of them.
+
+Key order is S3's: by the bytes of the UTF-8 text, which is also the order of its code points, and so of
+Python's strings. A stream out of order is an error: a join over it would call present objects missing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.core.errors import ListingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from worker.core.model import ObjectRef
+
+
+def in_order(refs: Iterable[ObjectRef], prefix: str, origin: str) -> Iterator[tuple[str, ObjectRef]]:
+    """Pairs of key without `prefix`, and object.
+
+    Args:
+        refs: objects in key order.
+        prefix: what every key must start with.
+        origin: where the listing comes from, for the error's text.
+
+    Raises:
+        ListingError: a key repeats, stands out of order or lies outside the prefix.
+    """
+    cut = len(prefix)
+    last: str | None = None
+    for ref in refs:
+        if not ref.key.startswith(prefix):
+            raise ListingError(f"{origin}: key {ref.key!r} lies outside prefix {prefix!r}")
+        if last is not None and ref.key <= last:
+            raise ListingError(
+                f"{origin}: key {ref.key!r} stands after {last!r}, out of order; "
+                "directory buckets and some S3 look-alikes list so, and cannot be compared"
+            )
+        last = ref.key
+        yield ref.key[cut:], ref
+
+
+def join(
+    source: Iterable[tuple[str, ObjectRef]], destination: Iterable[tuple[str, ObjectRef]]
+) -> Iterator[tuple[ObjectRef | None, ObjectRef | None]]:
+    """Merge two listings, each as `in_order` yields it: pairs of source and destination object, by key."""
+    left, right = iter(source), iter(destination)
+    one, two = next(left, None), next(right, None)
+    while one is not None or two is not None:
+        if two is None or (one is not None and one[0] < two[0]):
+            assert one is not None  # noqa: S101
+            yield one[1], None
+            one = next(left, None)
+        elif one is None or two[0] < one[0]:
+            yield None, two[1]
+            two = next(right, None)
+        else:
+            yield one[1], two[1]
+            one, two = next(left, None), next(right, None)

@@ -1,0 +1,121 @@
+"""Packing objects into tasks that fit a message, a worker's half minute, and a small transfer's fleet.
+
+Limits of one task: 61,440 bytes of message (SQS bills each 64 KiB), 1,000 objects, 1 GiB, about half a
+minute of work; an object above them goes alone. Early tasks are smaller still, so that a transfer of a few
+hundred objects spreads over several workers.
+"""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from worker.core.message import CopyTask, encode, to_ascii_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from random import Random
+
+    from worker.core.model import ObjectRef
+
+_T = TypeVar("_T")
+
+MESSAGE_BYTES = 61_440
+_ENVELOPE_BYTES = len(encode(CopyTask("0" * 16, (), 9_999)))
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one task may hold.
+
+    Attributes:
+        objects: at most.
+        bytes: of the objects together.
+        seconds: of estimated work.
+        message_bytes: of the encoded message.
+        object_seconds, bytes_per_second: what the estimate assumes of a worker.
+        first_objects: objects in the first tasks; grows with what has been packed, see `_ceiling`.
+    """
+
+    objects: int = 1_000
+    bytes: int = 1024**3
+    seconds: float = 30.0
+    message_bytes: int = MESSAGE_BYTES
+    object_seconds: float = 0.02
+    bytes_per_second: float = 50e6
+    first_objects: int = 16
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def _ceiling(limits: Limits, packed: int) -> int:
+    """Objects that the next task may hold once `packed` are packed: a thirty-second of those."""
+    return min(limits.objects, max(limits.first_objects, packed // 32))
+
+
+def _shared(prefix: str, key: str) -> str:
+    """The common prefix of both; in key order it is nearly always the first."""
+    return prefix if key.startswith(prefix) else os.path.commonprefix([prefix, key])
+
+
+class _Pack:
+    """The task being filled: its objects, and the size that its message has."""
+
+    def __init__(self, ref: ObjectRef, row_bytes: int) -> None:
+        self.refs = [ref]
+        self.bytes = ref.size
+        self._prefix = ref.key
+        self._rows_bytes = row_bytes
+
+    def takes(self, ref: ObjectRef, row_bytes: int, limits: Limits, ceiling: int) -> bool:
+        """Add the object if the task stays within its limits."""
+        objects = len(self.refs) + 1
+        size = self.bytes + ref.size
+        prefix = _shared(self._prefix, ref.key)
+        saved = (objects - 1) * (len(to_ascii_json(prefix)) - 2)
+        rows_bytes = self._rows_bytes + row_bytes
+        if (
+            objects > ceiling
+            or size > limits.bytes
+            or objects * limits.object_seconds + size / limits.bytes_per_second > limits.seconds
+            or _ENVELOPE_BYTES + rows_bytes - saved > limits.message_bytes
+        ):
+            return False
+        self.refs.append(ref)
+        self.bytes, self._prefix, self._rows_bytes = size, prefix, rows_bytes
+        return True
+
+
+def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMITS) -> Iterator[CopyTask]:
+    """Tasks that hold `refs`, each object exactly once, in the order given; constant memory."""
+    current: _Pack | None = None
+    packed = 0
+    for ref in refs:
+        row_bytes = len(to_ascii_json(ref)) + 1
+        if current is None:
+            current = _Pack(ref, row_bytes)
+        elif not current.takes(ref, row_bytes, limits, _ceiling(limits, packed)):
+            packed += len(current.refs)
+            yield CopyTask(transfer, tuple(current.refs))
+            current = _Pack(ref, row_bytes)
+    if current is not None:
+        yield CopyTask(transfer, tuple(current.refs))
+
+
+def shuffle(tasks: Iterable[_T], window: int, random: Random) -> Iterator[_T]:
+    """The same tasks in an order that spreads load: key order hammers one partition of S3 at a time.
+
+    S3 serves about 3,500 writes a second per partitioned prefix (S3 User Guide, "Best practices design
+    patterns"). At most `window` tasks are held.
+    """
+    held: list[_T] = []
+    for task in tasks:
+        held.append(task)
+        if len(held) >= window:
+            pick = random.randrange(len(held))
+            held[pick], held[-1] = held[-1], held[pick]
+            yield held.pop()
+    random.shuffle(held)
+    yield from held

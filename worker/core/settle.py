@@ -1,0 +1,118 @@
+"""What a finished delivery leaves behind: which messages to send before the received one is deleted.
+
+| outcome of an object | goes to |
+|---|---|
+| copied, skipped, gone, archived | nowhere: it is done |
+| untouched | a new task, attempt unchanged |
+| failed, retryable, attempts left | a new task, attempt + 1, delayed |
+| failed otherwise | the dead-letter queue, alone, with the reason; attempt 0, so that a redrive starts afresh |
+
+The new messages are sent *before* the old one is deleted, so that dying in between costs a second delivery,
+never an object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from worker.core.errors import FleetcopyError, MessageError
+from worker.core.message import CopyTask, encode, to_ascii_json
+from worker.core.model import Kind, ObjectRef, Outcome
+from worker.core.retry import ATTEMPTS, delay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+SPLIT_ABOVE = 3
+"""Receive count above which a task is split, so that an object that kills its worker ends up alone."""
+
+_ATTRIBUTE_LENGTH = 1_024
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A message for the queue: body, seconds of delay."""
+
+    body: str
+    delay: int = 0
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message for the dead-letter queue: body, and attributes `Reason Detail Key Transfer`."""
+
+    body: str
+    attributes: dict[str, str]
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """All that must be sent before the received message may be deleted."""
+
+    sends: tuple[Send, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+
+
+def settle(
+    task: CopyTask,
+    results: Sequence[tuple[ObjectRef, Outcome]],
+    random: Random,
+    *,
+    hold_back: int = 0,
+) -> Settlement:
+    """Decide by the table above.
+
+    Args:
+        task: as received.
+        results: one per object of the task.
+        random: for the jitter of delays.
+        hold_back: seconds for which untouched objects stay hidden, while an endpoint is out of order.
+    """
+    untouched = [ref for ref, outcome in results if outcome.kind is Kind.UNTOUCHED]
+    failed: list[ObjectRef] = []
+    dead: list[DeadLetter] = []
+    for ref, outcome in results:
+        if outcome.kind is not Kind.FAILED:
+            continue
+        if outcome.error is not None and outcome.error.retryable and task.attempt + 1 < ATTEMPTS:
+            failed.append(ref)
+        else:
+            dead.append(_dead_object(task, ref, outcome.error))
+    sends = []
+    if untouched:
+        sends.append(Send(encode(_part(task, untouched)), hold_back))
+    if failed:
+        attempt = task.attempt + 1
+        sends.append(Send(encode(_part(task, failed, attempt)), delay(attempt, random)))
+    return Settlement(tuple(sends), tuple(dead))
+
+
+def split(task: CopyTask) -> Settlement:
+    """Hand over a task as two halves of itself, attempts unchanged."""
+    middle = len(task.objects) // 2
+    halves = (task.objects[:middle], task.objects[middle:])
+    return Settlement(tuple(Send(encode(_part(task, half))) for half in halves))
+
+
+def reject(body: str, error: MessageError, transfer: str) -> Settlement:
+    """Hand a message that is no task of ours to the dead-letter queue, as it is."""
+    return Settlement(dead_letters=(DeadLetter(body, _attributes(error, "", transfer)),))
+
+
+def _part(task: CopyTask, refs: Sequence[ObjectRef], attempt: int | None = None) -> CopyTask:
+    return CopyTask(task.transfer, tuple(refs), task.attempt if attempt is None else attempt)
+
+
+def _dead_object(task: CopyTask, ref: ObjectRef, error: FleetcopyError | None) -> DeadLetter:
+    return DeadLetter(encode(_part(task, [ref], 0)), _attributes(error, ref.key, task.transfer))
+
+
+def _attributes(error: FleetcopyError | None, key: str, transfer: str) -> dict[str, str]:
+    """Attribute values as SQS takes them: not empty, no control characters; JSON escapes see to those."""
+    values = {
+        "Reason": error.reason if error else "Unknown",
+        "Detail": str(error),
+        "Key": key,
+        "Transfer": transfer,
+    }
+    return {name: to_ascii_json(value)[1:-1][:_ATTRIBUTE_LENGTH] for name, value in values.items() if value}

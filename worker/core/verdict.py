@@ -1,0 +1,81 @@
+"""The verdict: source against destination, from two listings, object by object."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from worker.core.compare import Comparison, compare_refs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from worker.core.model import ObjectRef
+
+
+class Match(enum.StrEnum):
+    """What a pair of source and destination object is found to be, in the order of the last line."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    MISSING = "missing"
+    EXTRA = "extra"
+    UNPROVEN = "unproven"
+
+
+_MATCH = {
+    Comparison.EQUAL: Match.EQUAL,
+    Comparison.DIFFERENT: Match.DIFFERENT,
+    Comparison.UNPROVEN: Match.UNPROVEN,
+}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One pair. `key` is the source's, or the destination's where that is extra; `why` is for a person."""
+
+    match: Match
+    key: str
+    why: str = ""
+
+
+def findings(
+    pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests: bool
+) -> Iterator[Finding]:
+    """What each pair of the joined listings is found to be, equal ones included, in key order."""
+    for source, destination in pairs:
+        if source is None:
+            assert destination is not None  # noqa: S101
+            yield Finding(Match.EXTRA, destination.key, "not at the source")
+        elif destination is None:
+            yield Finding(Match.MISSING, source.key, "not at the destination")
+        else:
+            match = _MATCH[compare_refs(source, destination, digests=digests)]
+            yield Finding(match, source.key, "" if match is Match.EQUAL else _why(source, destination))
+
+
+def _why(source: ObjectRef, destination: ObjectRef) -> str:
+    if source.size != destination.size:
+        return f"{source.size} bytes at the source, {destination.size} at the destination"
+    return f"same size, ETag {source.etag} at the source, {destination.etag} at the destination"
+
+
+class Verdict:
+    """The tally of findings."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Match] = Counter()
+
+    def add(self, finding: Finding) -> None:
+        """Count one finding."""
+        self.counts[finding.match] += 1
+
+    @property
+    def proven(self) -> bool:
+        """Whether all pairs are equal; an unproven pair is not."""
+        return self.counts.total() == self.counts[Match.EQUAL]
+
+    def __str__(self) -> str:
+        return "verdict: " + ", ".join(f"{match} {self.counts[match]}" for match in Match)
