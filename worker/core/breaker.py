@@ -4,7 +4,7 @@
 |---|---|
 | closed | receives and copies |
 | open | receives nothing, gives its tasks back; probes when `probe_at` has come |
-| half open (a probe succeeded) | receives again; the first copy closes, the next fault opens for twice as long |
+| half open (a probe succeeded) | receives; the first copy closes it, a fault opens it for twice as long |
 """
 
 from __future__ import annotations

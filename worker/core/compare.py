@@ -15,14 +15,10 @@ Equal ETags of the multipart form (`-N`) mean the same parts, each with the same
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.core.model import is_md5
-
-if TYPE_CHECKING:
-    from worker.core.model import ObjectRef
+from worker.core.model import ObjectRef, is_md5
 
 KMS = frozenset({"aws:kms", "aws:kms:dsse"})
 """Encryptions under which an ETag is no digest (S3 API Reference, "Object": ETag)."""
@@ -69,6 +65,4 @@ def compare(source: Seen, destination: Seen) -> Comparison:
 
 def compare_refs(source: ObjectRef, destination: ObjectRef, *, digests: bool) -> Comparison:
     """Compare two listed objects; `digests` says whether both buckets' plain ETags are MD5 digests."""
-    return compare(
-        Seen(source.size, source.etag, digests), Seen(destination.size, destination.etag, digests)
-    )
+    return compare(Seen(source.size, source.etag, digests), Seen(destination.size, destination.etag, digests))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PRICES_AS_OF = "2026-11"
 """Month in which the table was written: us-east-1, S3 Standard and SQS standard queues, first tier."""

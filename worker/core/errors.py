@@ -117,3 +117,13 @@ class InterruptedTransferError(ObjectError):
     """The transfer was cancelled from this side, by a drain; no failure of anybody."""
 
     retryable = True
+
+
+class UnexpectedError(ObjectError):
+    """A fault of this program, met at one object; the log holds its traceback."""
+
+    retryable = True
+
+
+class WorkerCrashedError(FleetcopyError):
+    """Worker processes die as fast as they are started."""

@@ -6,14 +6,10 @@ Python's strings. A stream out of order is an error: a join over it would call p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from worker.core.errors import ListingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from worker.core.model import ObjectRef
+from worker.core.model import ObjectRef
 
 
 def in_order(refs: Iterable[ObjectRef], prefix: str, origin: str) -> Iterator[tuple[str, ObjectRef]]:
@@ -49,7 +45,7 @@ def join(
     one, two = next(left, None), next(right, None)
     while one is not None or two is not None:
         if two is None or (one is not None and one[0] < two[0]):
-            assert one is not None  # noqa: S101
+            assert one is not None
             yield one[1], None
             one = next(left, None)
         elif one is None or two[0] < one[0]:

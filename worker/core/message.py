@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os.path
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -19,7 +20,7 @@ import msgspec
 from worker.core.errors import MessageError
 from worker.core.model import ObjectRef, Transfer
 
-VERSION = 1
+VERSION: Literal[1] = 1
 
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -58,15 +59,20 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def to_ascii_json(value: object) -> str:
-    """`value` as compact JSON in which everything outside ASCII is a `\\u` escape."""
+    """Compact JSON in which everything outside ASCII is escaped."""
     text = _encoder.encode(value).decode()
     # Outside its strings, JSON is ASCII, so that each match stands within a string.
     return text if text.isascii() else _NON_ASCII.sub(_escape, text)
 
 
+def common_prefix(keys: Sequence[str]) -> str:
+    """The longest text, character by character, that all keys start with."""
+    return os.path.commonprefix(keys)  # noqa: RUF071
+
+
 def encode(task: CopyTask) -> str:
     """The message body of a task."""
-    prefix = os.path.commonprefix([ref.key for ref in task.objects])
+    prefix = common_prefix([ref.key for ref in task.objects])
     rows = [msgspec.structs.replace(ref, key=ref.key[len(prefix) :]) for ref in task.objects]
     return to_ascii_json(_CopyMessage(VERSION, "copy", task.transfer, task.attempt, prefix, rows))
 
@@ -82,10 +88,11 @@ def decode(body: str, transfer: Transfer) -> CopyTask:
         envelope = _envelope.decode(body)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise MessageError("NotJSON", f"the message is not a JSON object: {error}") from None
-    if envelope.v != VERSION or isinstance(envelope.v, bool):
+    if envelope.v is True or envelope.v != VERSION:
         raise MessageError(
             "UnknownVersion",
-            f"the message has version {envelope.v!r}, this worker reads {VERSION}: run the release that wrote it",
+            f"the message has version {envelope.v!r}, this worker reads {VERSION}: "
+            "work with the release that submitted it",
         )
     if envelope.kind != "copy":
         raise MessageError("UnknownKind", f"the message is of kind {envelope.kind!r}, this worker knows copy")

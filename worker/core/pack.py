@@ -7,18 +7,14 @@ hundred objects spreads over several workers.
 
 from __future__ import annotations
 
-import os.path
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import TypeVar
 
 import msgspec
 
-from worker.core.message import CopyTask, encode, to_ascii_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from random import Random
-
-    from worker.core.model import ObjectRef
+from worker.core.message import CopyTask, common_prefix, encode, to_ascii_json
+from worker.core.model import ObjectRef
 
 _T = TypeVar("_T")
 
@@ -57,7 +53,7 @@ def _ceiling(limits: Limits, packed: int) -> int:
 
 def _shared(prefix: str, key: str) -> str:
     """The common prefix of both; in key order it is nearly always the first."""
-    return prefix if key.startswith(prefix) else os.path.commonprefix([prefix, key])
+    return prefix if key.startswith(prefix) else common_prefix([prefix, key])
 
 
 class _Pack:

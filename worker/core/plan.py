@@ -6,15 +6,12 @@ The plan's view of the destination travels with each object, as the condition of
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from worker.core.compare import Comparison, compare_refs
 from worker.core.model import LARGEST_PUT, ObjectRef
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 class Action(enum.StrEnum):
@@ -32,9 +29,7 @@ class Step(msgspec.Struct, frozen=True):
     ref: ObjectRef
 
 
-def plan(
-    pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests: bool
-) -> Iterator[Step]:
+def plan(pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests: bool) -> Iterator[Step]:
     """What to do about each source object of the joined listings, in key order.
 
     Args:

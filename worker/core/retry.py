@@ -6,10 +6,7 @@ Architecture Blog, "Exponential Backoff and Jitter".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from random import Random
+from random import Random
 
 TRIES = 4
 """Tries of one object within one delivery."""
@@ -28,4 +25,4 @@ def pause(tries: int, random: Random, *, base: float = 0.2, cap: float = 10.0) -
 
 def delay(attempt: int, random: Random, *, base: float = 5.0) -> int:
     """`DelaySeconds` of a task handed over after its `attempt`-th failed delivery (1, 2, ...)."""
-    return round(random.uniform(0.5, 1.0) * min(_LONGEST_DELAY, base * 4 ** (attempt - 1)))
+    return round(random.uniform(0.5, 1.0) * min(_LONGEST_DELAY, base * 4.0 ** (attempt - 1)))

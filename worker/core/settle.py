@@ -5,7 +5,7 @@
 | copied, skipped, gone, archived | nowhere: it is done |
 | untouched | a new task, attempt unchanged |
 | failed, retryable, attempts left | a new task, attempt + 1, delayed |
-| failed otherwise | the dead-letter queue, alone, with the reason; attempt 0, so that a redrive starts afresh |
+| failed otherwise | the dead-letter queue, alone, with the reason; attempt 0, for a redrive |
 
 The new messages are sent *before* the old one is deleted, so that dying in between costs a second delivery,
 never an object.
@@ -13,7 +13,8 @@ never an object.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from random import Random
 
 import msgspec
 
@@ -22,14 +23,10 @@ from worker.core.message import CopyTask, encode, to_ascii_json
 from worker.core.model import Kind, ObjectRef, Outcome
 from worker.core.retry import ATTEMPTS, delay
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from random import Random
-
 SPLIT_ABOVE = 3
 """Receive count above which a task is split, so that an object that kills its worker ends up alone."""
 
-_ATTRIBUTE_LENGTH = 1_024
+_ATTRIBUTE_LENGTH = 8_192
 
 
 class Send(msgspec.Struct, frozen=True):

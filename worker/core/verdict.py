@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from worker.core.compare import Comparison, compare_refs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from worker.core.model import ObjectRef
+from worker.core.model import ObjectRef
 
 
 class Match(enum.StrEnum):
@@ -47,7 +43,7 @@ def findings(
     """What each pair of the joined listings is found to be, equal ones included, in key order."""
     for source, destination in pairs:
         if source is None:
-            assert destination is not None  # noqa: S101
+            assert destination is not None
             yield Finding(Match.EXTRA, destination.key, "not at the source")
         elif destination is None:
             yield Finding(Match.MISSING, source.key, "not at the destination")

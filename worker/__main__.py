@@ -1,0 +1,233 @@
+"""The `fleetcopy` command: reads options, wires objects together, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from worker import config
+from worker.aws.logs import CloudWatchHandler
+from worker.aws.s3 import Bucket
+from worker.aws.sqs import Queue
+from worker.core import errors
+from worker.core.model import Transfer
+from worker.core.plan import Action, Step
+from worker.core.verdict import Finding
+from worker.flow import child, listing_files, log, supervise
+from worker.flow.submit import submit
+from worker.flow.verify import verify
+
+_EPILOG = """exit status:
+  0    done; a drained worker too
+  1    differences, or objects that failed
+  2    usage: an option, a setting or a listing file
+  3    permission or configuration
+  4    a service is unavailable
+  130  interrupted a second time
+"""
+
+_LOG_CLOSE_SECONDS = 5
+
+
+def exit_code(error: BaseException) -> int:
+    """The one place that turns errors into exit codes."""
+    match error:
+        case errors.UsageError():
+            return 2
+        case errors.ConfigurationError():
+            return 3
+        case errors.ServiceUnavailableError() | errors.WorkerCrashedError():
+            return 4
+        case supervise.Interrupted() | KeyboardInterrupt():
+            return 130
+        case _:
+            return 1
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    if sys.argv[1:] == ["_child"]:
+        child.main()
+    try:
+        options = _parser().parse_args()
+        sys.exit(options.run(options))
+    except (errors.FleetcopyError, supervise.Interrupted, KeyboardInterrupt) as error:
+        print(f"fleetcopy: {error or 'interrupted'}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output is gone, and there is nobody to tell
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fleetcopy",
+        description="Moves S3 buckets that are too big, too far or too fenced-off for aws s3 sync.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    version = importlib.metadata.version("fleetcopy")
+    parser.add_argument("--version", action="version", version=f"fleetcopy {version}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _command(commands, "submit", _submit, "list both sides and queue a task for what differs")
+    config.add_endpoints(command)
+    config.add_option(command, "queue")
+    command.add_argument(
+        "--from",
+        dest="listings",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        help="list the source from a saved file, not from its bucket: what `aws s3api list-objects-v2` "
+        "printed as JSON, plain or .gz; or from a folder of such files; may be given again",
+    )
+
+    command = _command(commands, "work", _work, "copy what the queue's tasks name")
+    config.add_endpoints(command)
+    for name in ("queue", "processes", "streams", "visibility-seconds", "drain-seconds"):
+        config.add_option(command, name)
+    command.add_argument(
+        "--until-empty",
+        action="store_true",
+        help="stop once the queue has held nothing, in flight neither, for --empty-seconds; "
+        "without this, work until told to stop",
+    )
+    for name in ("empty-seconds", "log-level", "log-group"):
+        config.add_option(command, name)
+
+    command = _command(commands, "verify", _verify, "compare the two sides, object by object")
+    config.add_endpoints(command)
+
+    _command(commands, "config", _config, "show the settings, and where each comes from")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _bar(text: str) -> tqdm[NoReturn]:
+    """A progress bar on a terminal; silent elsewhere."""
+    return tqdm(desc=text, unit=" objects", unit_scale=True, disable=None, leave=False, mininterval=0.2)
+
+
+def _digests(*buckets: Bucket) -> bool:
+    return all(bucket.has_digest_etags() for bucket in buckets)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    transfer, queue = config.transfer(options), Queue(config.queue_url(options))
+    files = listing_files.find(options.listings) if options.listings else []
+    source = Bucket(transfer.source, "source")
+    destination = Bucket(transfer.destination, "destination")
+    queue.depth()
+    destination.probe()
+    with _bar("submitting") as bar:
+
+        def report(step: Step) -> None:
+            if step.action is Action.TOO_LARGE:
+                bar.write(f"too large for one PUT: {step.ref.key!r}, {step.ref.size} bytes", file=sys.stderr)
+
+        counts = submit(
+            transfer,
+            queue,
+            source=listing_files.merged(files, transfer.source.prefix) if files else source.list(),
+            destination=destination.list(),
+            digests=_digests(destination) if files else _digests(source, destination),
+            random=Random(),  # noqa: S311 - an order of tasks, no secret
+            on_progress=bar.update,
+            on_step=report,
+        )
+    listed = sum(counts[action] for action in Action)
+    parts = ", ".join(f"{counts[action]:,} {action}" for action in Action)
+    print(f"listed {listed:,} objects: {parts}")
+    print(f"sent {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")
+    return 1 if counts[Action.TOO_LARGE] else 0
+
+
+def _work(options: argparse.Namespace) -> int:
+    transfer, queue = config.transfer(options), Queue(config.queue_url(options))
+    settings = child.ChildSettings(
+        transfer=transfer,
+        queue_url=queue.url,
+        streams=config.integer(options, "streams"),
+        visibility=config.integer(options, "visibility-seconds"),
+        drain=config.integer(options, "drain-seconds"),
+        log_level=config.text(options, "log-level") or "info",
+    )
+    log.to_stream(sys.stderr, settings.log_level)
+    _check_reach(transfer, queue)
+    if group := config.text(options, "log-group"):
+        log.also_to(CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS))
+    supervisor = supervise.Supervisor(
+        settings,
+        processes=config.integer(options, "processes"),
+        drain_seconds=settings.drain,
+        until_empty=config.integer(options, "empty-seconds") if options.until_empty else None,
+        depth=queue.depth,
+    )
+    try:
+        return 0 if supervisor.run() else 1
+    finally:
+        log.close()
+
+
+def _check_reach(transfer: Transfer, queue: Queue) -> None:
+    """Fail before any task is touched where nothing could succeed."""
+    queue.dead_letters().depth()
+    Bucket(transfer.source, "source").probe()
+    Bucket(transfer.destination, "destination").probe()
+
+
+def _verify(options: argparse.Namespace) -> int:
+    transfer = config.transfer(options)
+    source, destination = Bucket(transfer.source, "source"), Bucket(transfer.destination, "destination")
+    with _bar("verifying") as bar:
+
+        def report(finding: Finding) -> None:
+            bar.write(f"{finding.match:9}  {_printable(finding.key)}  ({finding.why})")
+
+        verdict = verify(
+            transfer,
+            source=source.list(),
+            destination=destination.list(),
+            digests=_digests(source, destination),
+            on_finding=report,
+            on_progress=bar.update,
+        )
+    print(verdict)
+    return 0 if verdict.proven else 1
+
+
+def _printable(key: str) -> str:
+    """A key as it is where that is safe on a terminal, else quoted and escaped."""
+    return key if key.isprintable() and key == key.strip() else repr(key)
+
+
+def _config(options: argparse.Namespace) -> int:
+    for setting in config.SETTINGS:
+        found = config.resolve(options, setting.name)
+        value = "-" if found.value is None else found.value
+        print(f"{setting.name:19} {value!s:12} {found.origin:9} {setting.help}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

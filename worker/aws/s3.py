@@ -1,0 +1,110 @@
+"""S3's control calls on one endpoint: list, look at one object, probe. The data path is `aws.transfer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from worker.aws.errors import Where, translated
+from worker.aws.session import s3_client
+from worker.core.compare import KMS, Seen
+from worker.core.errors import Side
+from worker.core.model import Endpoint, ObjectRef
+
+CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
+
+
+class Bucket:
+    """One endpoint of a transfer."""
+
+    def __init__(self, endpoint: Endpoint, side: Side, *, connections: int = 10) -> None:
+        self.endpoint = endpoint
+        self.side: Side = side
+        self.client = s3_client(endpoint, connections=connections)
+
+    def where(self, action: str, key: str | None = None) -> Where:
+        """What a call is about, for its errors."""
+        target = self.endpoint.uri if key is None else f"s3://{self.endpoint.bucket}/ key {key!r}"
+        return Where(f"{action} {self.side} {target}", self.side, key)
+
+    def list(self, start_after: str = "", prefix: str | None = None) -> Iterator[ObjectRef]:
+        """The objects under `prefix` (the endpoint's, where None) after `start_after`, as S3 orders them.
+
+        Raises:
+            ConfigurationError: the bucket is missing or may not be listed.
+            ServiceUnavailableError: S3 did not answer, after retries.
+        """
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.endpoint.bucket,
+            Prefix=self.endpoint.prefix if prefix is None else prefix,
+            StartAfter=start_after,
+        )
+        with translated(self.where("list")):
+            for page in pages:
+                for row in page.get("Contents", []):
+                    yield ObjectRef(
+                        key=row["Key"],
+                        size=row["Size"],
+                        etag=row["ETag"].strip('"'),
+                        last_modified=int(row["LastModified"].timestamp()),
+                        storage_class=row.get("StorageClass", "STANDARD"),
+                    )
+
+    def probe(self) -> None:
+        """Make sure that the bucket is there and may be listed; one request.
+
+        Listing is what lets S3 answer 404, not 403, for a key that is gone.
+
+        Raises:
+            ConfigurationError: it is not.
+        """
+        with translated(self.where("list")):
+            self.client.list_objects_v2(Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=1)
+
+    def has_digest_etags(self) -> bool:
+        """Whether plain ETags are MD5 digests here: not where the bucket encrypts with KMS by default.
+
+        Where the bucket's encryption may not be read, or the service knows none, they are taken to be.
+        """
+        with translated(self.where("ask for the encryption of")):
+            try:
+                answer = self.client.get_bucket_encryption(Bucket=self.endpoint.bucket)
+            except ClientError:
+                return True
+        rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        return all(
+            rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") not in KMS
+            for rule in rules
+        )
+
+    def head(self, key: str) -> Seen | None:
+        """What S3 says of one object; None when it is absent.
+
+        Raises:
+            FleetcopyError: see `aws.errors`.
+        """
+        with translated(self.where("look at", key)):
+            try:
+                answer = self.client.head_object(Bucket=self.endpoint.bucket, Key=key, ChecksumMode="ENABLED")
+            except ClientError as error:
+                if error.response["ResponseMetadata"].get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
+        return seen(answer)
+
+
+def seen(answer: Mapping[str, Any]) -> Seen:
+    """What a GET or HEAD answer says of its object's bytes."""
+    encrypted = answer.get("ServerSideEncryption") in KMS or "SSECustomerAlgorithm" in answer
+    whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    stored = {name: answer[f"Checksum{name}"] for name in CHECKSUMS if f"Checksum{name}" in answer}
+    return Seen(
+        size=answer["ContentLength"],
+        etag=answer["ETag"].strip('"'),
+        digest=not encrypted,
+        # A checksum of parts' checksums (COMPOSITE, `-N` at its end) proves nothing of the whole.
+        checksums={name: value for name, value in stored.items() if whole and "-" not in value},
+    )

@@ -1,0 +1,110 @@
+"""boto3 clients from endpoints and names of credentials; the only place that makes them.
+
+Credentials are named, never passed about: `default` is boto3's own chain, `profile:NAME` a profile of the
+AWS configuration files. Metadata credentials come through boto3, which speaks IMDSv2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from worker.aws.errors import Where, translated
+from worker.core.errors import UsageError
+from worker.core.model import Endpoint
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+_FALLBACK_REGION = "us-east-1"
+_CONTROL_TRIES = 6
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 60
+_LOG_TRIES = 8
+
+
+def _session(credentials: str) -> boto3.Session:
+    scheme, _, name = credentials.partition(":")
+    if credentials == "default":
+        return boto3.Session()
+    if scheme == "profile" and name:
+        with translated(Where(f"credentials {credentials!r}")):
+            return boto3.Session(profile_name=name)
+    raise UsageError(f"{credentials!r} names no credentials: write default or profile:NAME")
+
+
+def _config(tries: int, connections: int = 10, **more: Any) -> Config:  # noqa: ANN401
+    return Config(
+        connect_timeout=_CONNECT_SECONDS,
+        retries={"total_max_attempts": tries, "mode": "standard"},
+        max_pool_connections=connections,
+        user_agent_extra="fleetcopy",
+        **more,
+    )
+
+
+def s3_client(endpoint: Endpoint, *, connections: int, tries: int = _CONTROL_TRIES) -> S3Client:
+    """An S3 client of one endpoint, safe to share between threads.
+
+    Args:
+        endpoint: which bucket, where, with whose credentials.
+        connections: kept open at most.
+        tries: 1 for streamed bodies, which cannot be sent twice.
+    """
+    session = _session(endpoint.credentials)
+    plain_http = (endpoint.endpoint_url or "").startswith("http:")
+    # Virtual-hosted names need DNS that custom endpoints seldom have, and certificates that dots break.
+    path_style = endpoint.endpoint_url is not None or "." in endpoint.bucket
+    config = _config(
+        tries,
+        connections,
+        read_timeout=_READ_SECONDS,
+        # Signing a streamed body would mean reading it twice; its proof is the digest that goes with it.
+        s3={"addressing_style": "path" if path_style else "auto", "payload_signing_enabled": False},
+        # Over TLS, botocore adds a trailing CRC32 where no digest is declared; over HTTP it would want to
+        # read the body twice.
+        request_checksum_calculation="when_required" if plain_http else "when_supported",
+        response_checksum_validation="when_required",
+    )
+    region = endpoint.region or session.region_name or _FALLBACK_REGION
+    with translated(Where(f"S3 client for {endpoint.uri}")):
+        return session.client("s3", region_name=region, endpoint_url=endpoint.endpoint_url, config=config)
+
+
+def sqs_client(queue_url: str) -> SQSClient:
+    """An SQS client for a queue; region and endpoint are those of its URL.
+
+    Raises:
+        UsageError: it is no queue URL.
+    """
+    parts = urlsplit(queue_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.count("/") < 1:
+        raise UsageError(f"{queue_url!r} is not the URL of an SQS queue")
+    session = _session("default")
+    labels = parts.hostname.split(".")
+    of_aws = parts.hostname.endswith((".amazonaws.com", ".amazonaws.com.cn")) and labels[0] == "sqs"
+    region = labels[1] if of_aws else session.region_name or _FALLBACK_REGION
+    endpoint_url = None if of_aws else f"{parts.scheme}://{parts.netloc}"
+    with translated(Where(f"SQS client for {queue_url}")):
+        return session.client(
+            "sqs",
+            region_name=region,
+            endpoint_url=endpoint_url,
+            config=_config(_CONTROL_TRIES, read_timeout=_READ_SECONDS),
+        )
+
+
+def logs_client() -> CloudWatchLogsClient:
+    """A CloudWatch Logs client that backs off when throttled, and never hangs for long."""
+    session = _session("default")
+    with translated(Where("CloudWatch Logs client")):
+        return session.client(
+            "logs",
+            region_name=session.region_name or _FALLBACK_REGION,
+            config=_config(_LOG_TRIES, read_timeout=10),
+        )

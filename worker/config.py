@@ -1,0 +1,192 @@
+"""Settings: flag over environment over default. The only reader of `os.environ`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from worker.core.errors import Side, UsageError
+from worker.core.model import Endpoint, Transfer, parse_uri
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise ValueError(text)
+    return value
+
+
+def _level(text: str) -> str:
+    if text not in {"debug", "info", "warning", "error"}:
+        raise ValueError(text)
+    return text
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting: `--name`, its environment variable, how to read it, its default, its help."""
+
+    name: str
+    variable: str
+    read: Callable[[str], object]
+    default: object
+    help: str
+
+
+SETTINGS = (
+    Setting("queue", "FLEETCOPY_QUEUE_URL", str, None, "URL of the SQS queue that carries the tasks"),
+    Setting("processes", "FLEETCOPY_PROCESSES", _positive, os.cpu_count() or 1, "worker processes"),
+    Setting("streams", "FLEETCOPY_STREAMS", _positive, 16, "objects in flight in each worker process"),
+    Setting(
+        "visibility-seconds",
+        "FLEETCOPY_VISIBILITY_SECONDS",
+        _positive,
+        120,
+        "lease of a task: after so long a dead worker's tasks are another's; renewed at a third of it",
+    ),
+    Setting(
+        "drain-seconds",
+        "FLEETCOPY_DRAIN_SECONDS",
+        _positive,
+        100,
+        "after SIGTERM or Ctrl-C, seconds to finish objects under way and to hand over the rest",
+    ),
+    Setting(
+        "empty-seconds",
+        "FLEETCOPY_EMPTY_SECONDS",
+        _positive,
+        300,
+        "how long the queue must have been empty before --until-empty stops: its counts are approximate",
+    ),
+    Setting("log-level", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
+    Setting("log-group", "FLEETCOPY_LOG_GROUP", str, None, "CloudWatch log group to log to as well"),
+)
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+class Value(msgspec.Struct, frozen=True):
+    """A setting's value, and where it comes from."""
+
+    value: object
+    origin: str
+
+
+def add_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Offer a setting as an option."""
+    setting = _BY_NAME[name]
+    default = "" if setting.default is None else f"; default {setting.default}"
+    parser.add_argument(
+        f"--{name}",
+        metavar=name.rpartition("-")[2].upper(),
+        help=f"{setting.help} (or ${setting.variable}{default})",
+    )
+
+
+def resolve(options: argparse.Namespace, name: str) -> Value:
+    """The value of a setting that `options` may or may not hold.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    setting = _BY_NAME[name]
+    flag = getattr(options, name.replace("-", "_"), None)
+    text, origin = (flag, f"--{name}") if flag is not None else (os.environ.get(setting.variable), None)
+    if not text:
+        return Value(setting.default, "default")
+    origin = origin or f"${setting.variable}"
+    try:
+        return Value(setting.read(text), origin)
+    except ValueError:
+        raise UsageError(f"{origin}: {text!r} is no value for it: {setting.help}") from None
+
+
+def integer(options: argparse.Namespace, name: str) -> int:
+    """The value of a whole-number setting."""
+    value = resolve(options, name).value
+    assert isinstance(value, int)
+    return value
+
+
+def text(options: argparse.Namespace, name: str) -> str | None:
+    """The value of a text setting, None where it is not set."""
+    value = resolve(options, name).value
+    return None if value is None else str(value)
+
+
+def queue_url(options: argparse.Namespace) -> str:
+    """The queue's URL.
+
+    Raises:
+        UsageError: none is given.
+    """
+    url = text(options, "queue")
+    if url is None:
+        raise UsageError("no queue is named: give --queue URL, or set FLEETCOPY_QUEUE_URL")
+    return url
+
+
+def add_endpoints(parser: argparse.ArgumentParser) -> None:
+    """Offer SOURCE and DESTINATION, and the options of each, in the AWS CLI's spelling."""
+    for side in ("source", "destination"):
+        parser.add_argument(side, metavar=side.upper(), help=f"{side}, s3://bucket or s3://bucket/prefix")
+    for side in ("source", "destination"):
+        group = parser.add_argument_group(side)
+        group.add_argument(f"--{side}-region", metavar="REGION", help="its region; default: the profile's")
+        group.add_argument(
+            f"--{side}-endpoint-url", metavar="URL", help="of an S3-compatible service; default: AWS"
+        )
+        group.add_argument(
+            f"--{side}-profile",
+            metavar="NAME",
+            help=f"AWS profile to use (or ${_credentials_variable(side)} as default or profile:NAME)",
+        )
+
+
+def transfer(options: argparse.Namespace) -> Transfer:
+    """The transfer that the options name.
+
+    Raises:
+        UsageError: a location is malformed, or source and destination overlap.
+    """
+    source, destination = _endpoint(options, "source"), _endpoint(options, "destination")
+    same_bucket = (source.bucket, source.endpoint_url) == (destination.bucket, destination.endpoint_url)
+    if same_bucket and (
+        source.prefix.startswith(destination.prefix) or destination.prefix.startswith(source.prefix)
+    ):
+        raise UsageError(f"{source.uri} and {destination.uri} overlap: copies would be copied again")
+    return Transfer(source, destination)
+
+
+def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
+    bucket, prefix = parse_uri(getattr(options, side))
+    profile = getattr(options, f"{side}_profile")
+    return Endpoint(
+        bucket=bucket,
+        prefix=prefix,
+        region=getattr(options, f"{side}_region"),
+        # boto3 reads these variables too, but would then take the endpoint for one with DNS of its own.
+        endpoint_url=getattr(options, f"{side}_endpoint_url")
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL"),
+        credentials=f"profile:{profile}"
+        if profile
+        else os.environ.get(_credentials_variable(side), "default"),
+    )
+
+
+def _credentials_variable(side: str) -> str:
+    return f"FLEETCOPY_{side.upper()}_CREDENTIALS"
+
+
+def log_stream() -> str:
+    """This machine's log stream: one per boot."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = str(os.getpid())
+    return f"{socket.gethostname()}/{boot}"

@@ -1,0 +1,360 @@
+"""A worker process's heart: receive tasks, copy their objects, settle the messages.
+
+One thread, `Consumer.run`'s, owns all state and does all of SQS but the receiving; `flow.streams` are the
+hands, which only send it events.
+
+The order of shutdown, which a drain begins and its seconds bound:
+ 1. nothing more is received, no object begun; the heartbeat goes on;
+ 2. objects under way finish, until a reserve before the end; the rest are stopped between two pieces;
+ 3. each task's remainder is sent, then its message deleted;
+ 4. the poll under way is awaited, since what it receives must be given back;
+ 5. what still hangs is abandoned to its lease, which ends by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections import Counter
+from random import Random
+
+from worker.aws.sqs import LONGEST_LEASE, Entry, Message, Queue
+from worker.core import settle
+from worker.core.breaker import Breaker, BreakerState
+from worker.core.denials import Denials
+from worker.core.errors import ConfigurationError, FleetcopyError, MessageError, ObjectDeniedError
+from worker.core.lifecycle import Event as Move
+from worker.core.lifecycle import State, advance
+from worker.core.message import decode
+from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.flow import log
+from worker.flow.delivery import Delivery
+from worker.flow.outbox import batches, send_batch
+from worker.flow.streams import Drain, Event, Finished, Probed, Received, Streams, Surveyed
+
+_RETRY_SECONDS = 2.0
+_GIVE_UP_SECONDS = 900.0
+_LEASE_RESERVE = 3600
+
+
+class Consumer:
+    """Works one transfer's queue until it is drained.
+
+    Args:
+        transfer: the one that this worker carries out.
+        tasks: its queue.
+        dead_letters: where to put what cannot succeed.
+        streams: the hands.
+        visibility: seconds of a lease; its heartbeat comes at a third of it.
+        random: for the jitter of delays.
+    """
+
+    def __init__(
+        self,
+        *,
+        transfer: Transfer,
+        tasks: Queue,
+        dead_letters: Queue,
+        streams: Streams,
+        visibility: int,
+        random: Random,
+    ) -> None:
+        self.totals: Counter[str] = Counter()
+        """Since the start: objects by outcome and by proof, `bytes`, `dead_letters`."""
+        self._state = State.STARTING
+        self._transfer = transfer
+        self._tasks = tasks
+        self._dead_letters = dead_letters
+        self._streams = streams
+        self._visibility = visibility
+        self._random = random
+        self._deliveries: list[Delivery] = []
+        self._denials: Denials[tuple[Delivery, ObjectRef, Outcome]] = Denials()
+        self._breaker = Breaker()
+        self._polling = False
+        self._probing = False
+        self._queue_is_dry = False
+        self._queue_failing_since: float | None = None
+        self._poll_at = 0.0
+        self._beat_at = 0.0
+        self._cancel_at = self._abandon_at = float("inf")
+
+    def drain(self, seconds: float) -> None:
+        """Stop within `seconds`; may be called from any thread, and again with less."""
+        self._streams.events.put(Drain(seconds))
+
+    def run(self) -> None:
+        """Work until drained.
+
+        Raises:
+            FleetcopyError: an endpoint or the queue has been out of order for a quarter of an hour.
+        """
+        self._streams.start()
+        self._state = advance(self._state, Move.READY)
+        log.info("ready", transfer=self._transfer.id, streams=self._streams.count)
+        while not self._is_over():
+            with contextlib.suppress(queue.Empty):
+                self._handle(self._streams.events.get(timeout=self._patience()))
+            self._keep_time(time.monotonic())
+        self._state = advance(self._state, Move.DONE)
+        self._streams.stop()
+        log.info("stopped", transfer=self._transfer.id, abandoned=len(self._deliveries), **self.totals)
+
+    # Events.
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Received():
+                self._received(event)
+            case Surveyed():
+                for ref in event.proven:
+                    event.delivery.finish(ref, Outcome(Kind.SKIPPED))
+                self._streams.copy(event.delivery, event.rest)
+                self._settle_if_finished(event.delivery)
+            case Finished():
+                self._finished(event)
+            case Probed():
+                self._probed(event)
+            case Drain():
+                self._drain(event.seconds)
+
+    def _received(self, event: Received) -> None:
+        now = time.monotonic()
+        self._polling = False
+        self._queue_is_dry = event.message is None and event.error is None
+        if event.error:
+            self._queue_failing_since = self._queue_failing_since or now
+            self._poll_at = now + _RETRY_SECONDS
+            log.error("receive failed", transfer=self._transfer.id, why=str(event.error))
+            return
+        self._queue_failing_since = None
+        if event.message:
+            self._accept(event.message, now)
+
+    def _accept(self, message: Message, now: float) -> None:
+        try:
+            task = decode(message.body, self._transfer)
+        except MessageError as error:
+            delivery = Delivery(message, None, now)
+            delivery.settlement = settle.reject(message.body, error, self._transfer.id)
+            log.error("rejected", transfer=self._transfer.id, reason=error.reason, why=str(error))
+            self._deliveries.append(delivery)
+            self._settle(delivery)
+            return
+        delivery = Delivery(message, task, now)
+        self._deliveries.append(delivery)
+        if not self._takes_work:
+            delivery.abandon()
+        elif message.receive_count > settle.SPLIT_ABOVE and len(task.objects) > 1:
+            delivery.abandon()
+            delivery.settlement = settle.split(task)
+        elif message.receive_count > 1:
+            self._streams.survey(delivery, task)
+        else:
+            self._streams.copy(delivery, task.objects)
+        self._settle_if_finished(delivery)
+
+    def _finished(self, event: Finished) -> None:
+        error = event.outcome.error
+        if event.outcome.kind is Kind.COPIED:
+            self._breaker.copied()
+            for delivery, ref, outcome in self._denials.copied(event.began):
+                self._conclude(delivery, ref, outcome)
+        if isinstance(error, ObjectDeniedError) and self._takes_work:
+            self._denials.add((event.delivery, event.ref, event.outcome), event.ended)
+            if self._denials.blame_endpoint:
+                self._trip(ConfigurationError(f"{error}. So far every object is denied"))
+        elif isinstance(error, ObjectDeniedError):
+            self._conclude(event.delivery, event.ref, UNTOUCHED)
+        elif error and error.blames_endpoint:
+            self._trip(error)
+            self._conclude(event.delivery, event.ref, Outcome(Kind.UNTOUCHED, error=error))
+        else:
+            self._conclude(event.delivery, event.ref, event.outcome)
+
+    def _conclude(self, delivery: Delivery, ref: ObjectRef, outcome: Outcome) -> None:
+        delivery.finish(ref, outcome)
+        fields = {"transfer": self._transfer.id, "key": ref.key, "outcome": outcome.kind}
+        if outcome.kind is Kind.COPIED:
+            log.debug("object", **fields, bytes=outcome.bytes, proof=outcome.proof)
+        elif outcome.kind is Kind.FAILED:
+            reason = outcome.error.reason if outcome.error else None
+            log.warning("object", **fields, reason=reason, why=str(outcome.error))
+        self._settle_if_finished(delivery)
+
+    def _trip(self, error: FleetcopyError) -> None:
+        """An endpoint is out of order: give back what is in hand, and receive nothing until it is not."""
+        before = self._breaker.state
+        self._breaker.trip(time.monotonic())
+        if before is not BreakerState.OPEN:
+            log.error("endpoint out of order", reason=error.reason, why=str(error), pause=self._breaker.pause)
+        for delivery in self._deliveries:
+            delivery.withdrawn.set()
+        self._give_back_denied()
+
+    def _give_back_denied(self) -> None:
+        for delivery, ref, _ in self._denials.take_all():
+            self._conclude(delivery, ref, UNTOUCHED)
+
+    def _probed(self, event: Probed) -> None:
+        self._probing = False
+        if event.error:
+            self._breaker.trip(time.monotonic())
+            log.error("probe", why=str(event.error), pause=self._breaker.pause)
+        else:
+            self._breaker.probed()
+            log.info("probe", why="both endpoints answer")
+
+    def _drain(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._state = advance(self._state, Move.DRAIN)
+        reserve = min(10.0, seconds / 5)
+        self._cancel_at = min(self._cancel_at, now + seconds - reserve)
+        self._abandon_at = min(self._abandon_at, now + seconds - reserve / 2)
+        log.info("draining", transfer=self._transfer.id, seconds=seconds, tasks=len(self._deliveries))
+        for delivery in self._deliveries:
+            delivery.withdrawn.set()
+        self._give_back_denied()
+
+    # Settling.
+
+    def _settle_if_finished(self, delivery: Delivery) -> None:
+        if not delivery.finished or delivery not in self._deliveries:
+            return
+        if delivery.settlement is None and delivery.task is not None:
+            hold_back = 0 if self._breaker.state is BreakerState.CLOSED else int(self._breaker.pause)
+            delivery.settlement = settle.settle(
+                delivery.task, delivery.results, self._random, hold_back=hold_back
+            )
+        self._settle(delivery)
+
+    def _settle(self, delivery: Delivery) -> None:
+        """Send what must be sent, then delete; after a failure of SQS, again later, under the same lease."""
+        try:
+            self._send_and_delete(delivery)
+        except FleetcopyError as error:
+            delivery.retry_at = time.monotonic() + _RETRY_SECONDS
+            log.error("settling failed", transfer=self._transfer.id, why=str(error))
+            return
+        self._deliveries.remove(delivery)
+        self._report(delivery)
+
+    def _send_and_delete(self, delivery: Delivery) -> None:
+        if delivery.lost and not delivery.done:
+            return  # the message is visible again: what is left belongs to its next receiver
+        settlement = delivery.settlement or settle.Settlement()
+        if not delivery.sent:
+            dead = [Entry(letter.body, attributes=letter.attributes) for letter in settlement.dead_letters]
+            for batch in batches(dead):
+                send_batch(self._dead_letters, batch, self._random, delivery.cancel.wait)
+            for batch in batches(Entry(send.body, send.delay) for send in settlement.sends):
+                send_batch(self._tasks, batch, self._random, delivery.cancel.wait)
+            delivery.sent = True
+            self.totals["dead_letters"] += len(dead)
+        self._tasks.delete(delivery.message.receipt)
+
+    def _report(self, delivery: Delivery) -> None:
+        counts = delivery.counts()
+        moved = sum(outcome.bytes for _, outcome in delivery.results)
+        self.totals.update(counts)
+        self.totals["bytes"] += moved
+        if delivery.task:
+            log.info(
+                "task",
+                transfer=self._transfer.id,
+                task=delivery.task.objects[0].key,
+                attempt=delivery.task.attempt,
+                received=delivery.message.receive_count,
+                bytes=moved,
+                ms=round((time.monotonic() - delivery.received) * 1000),
+                **counts,
+            )
+
+    # Time.
+
+    def _patience(self) -> float:
+        """Seconds until something is due."""
+        due = [self._beat_at, self._cancel_at, self._abandon_at]
+        due += [delivery.retry_at for delivery in self._deliveries if delivery.finished]
+        if self._wants_probe():
+            due.append(self._breaker.probe_at)
+        if self._wants_message():
+            due.append(self._poll_at)
+        return max(0.0, min(due) - time.monotonic())
+
+    @property
+    def _takes_work(self) -> bool:
+        return self._state is State.RUNNING and self._breaker.state is not BreakerState.OPEN
+
+    @property
+    def _in_hand(self) -> int:
+        """Objects that wait or are under way, those that wait for a verdict on their denial left out."""
+        return sum(delivery.unfinished for delivery in self._deliveries) - len(self._denials)
+
+    def _wants_message(self) -> bool:
+        return self._takes_work and not self._polling and self._in_hand < self._streams.count
+
+    def _wants_probe(self) -> bool:
+        return self._breaker.state is BreakerState.OPEN and not self._probing
+
+    def _keep_time(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._beat_at:
+            self._beat(now)
+        if now >= self._cancel_at:
+            self._cancel_at = float("inf")
+            for delivery in self._deliveries:
+                delivery.cancel.set()
+        if now >= self._abandon_at:
+            for delivery in list(self._deliveries):
+                delivery.abandon()
+                self._settle_if_finished(delivery)
+        self._decide_last_denials()
+        for delivery in list(self._deliveries):
+            if delivery.finished and now >= delivery.retry_at:
+                self._settle(delivery)
+        if self._wants_probe() and now >= self._breaker.probe_at:
+            self._probing = True
+            self._streams.probe()
+        if self._wants_message() and now >= self._poll_at:
+            self._polling = True
+            self._streams.poll()
+        self._give_up(now)
+
+    def _beat(self, now: float) -> None:
+        """Renew the leases; let go of a task before SQS ends its lease for good."""
+        self._beat_at = now + self._visibility / 3
+        held = {delivery.message.receipt: delivery for delivery in self._deliveries}
+        for delivery in held.values():
+            if now - delivery.received > LONGEST_LEASE - _LEASE_RESERVE:
+                delivery.withdrawn.set()
+                delivery.cancel.set()
+        try:
+            lost = self._tasks.extend(list(held), self._visibility)
+        except FleetcopyError as error:
+            log.error("heartbeat failed", transfer=self._transfer.id, why=str(error))
+            return
+        for receipt in lost:
+            held[receipt].lost = True
+            held[receipt].withdrawn.set()
+            log.warning("lease lost", transfer=self._transfer.id)
+
+    def _decide_last_denials(self) -> None:
+        """With nothing else left to try, what is denied is denied by itself."""
+        if len(self._denials) and self._queue_is_dry and not self._in_hand:
+            for delivery, ref, outcome in self._denials.take_all():
+                self._conclude(delivery, ref, outcome)
+
+    def _give_up(self, now: float) -> None:
+        if self._breaker.opened_at is not None and now - self._breaker.opened_at > _GIVE_UP_SECONDS:
+            raise ConfigurationError(
+                "an endpoint has been out of order for too long; see the log before this"
+            )
+        if self._queue_failing_since is not None and now - self._queue_failing_since > _GIVE_UP_SECONDS:
+            raise ConfigurationError("the queue has been out of order for too long; see the log before this")
+
+    def _is_over(self) -> bool:
+        if self._state is not State.DRAINING:
+            return False
+        return (not self._deliveries and not self._polling) or time.monotonic() >= self._abandon_at

@@ -1,0 +1,91 @@
+"""Structured logs: one JSON object a line, with the fields `ts level event` and what belongs to the event.
+
+Worker processes write their lines to standard output, which is a pipe to the supervisor; the supervisor
+writes its own and theirs to standard error and, with a log group, to CloudWatch. Lines are ASCII, so that
+no key can break one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import TextIO
+
+_logger = logging.getLogger("fleetcopy")
+_logger.propagate = False
+
+
+class JsonFormatter(logging.Formatter):
+    """One record as one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; as it is where a worker process has formatted it."""
+        if getattr(record, "ready_made", False):
+            return str(record.msg)
+        line = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.msg,
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(line, separators=(",", ":"), default=str)
+
+
+class _LineHandler(logging.StreamHandler[TextIO]):
+    """Writes each line at once; a closed pipe (the supervisor is gone) loses lines, not the worker."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Stay silent: there is nowhere left to tell."""
+        del record
+
+
+def to_stream(stream: TextIO, level: str) -> None:
+    """Log to a stream from `level` on (`debug`, `info`, `warning`, `error`)."""
+    handler = _LineHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(level.upper())
+
+
+def also_to(handler: logging.Handler) -> None:
+    """Log to a second handler as well, line by line as to the first."""
+    handler.setFormatter(JsonFormatter())
+    _logger.addHandler(handler)
+
+
+def close() -> None:
+    """Send what waits, and stop logging."""
+    for handler in _logger.handlers[::-1]:
+        handler.close()
+    _logger.handlers.clear()
+
+
+def forward(line: str) -> None:
+    """Pass on a line that a worker process has formatted."""
+    _logger.info(line, extra={"ready_made": True})
+
+
+def debug(event: str, **fields: object) -> None:
+    """Detail, a line per object."""
+    _logger.debug(event, extra={"fields": fields})
+
+
+def info(event: str, **fields: object) -> None:
+    """What happened, a line per task."""
+    _logger.info(event, extra={"fields": fields})
+
+
+def warning(event: str, **fields: object) -> None:
+    """What a person may want to look at."""
+    _logger.warning(event, extra={"fields": fields})
+
+
+def error(event: str, **fields: object) -> None:
+    """What a person must look at; with the traceback of the exception being handled, if any."""
+    exc_info = sys.exc_info()
+    _logger.error(event, extra={"fields": fields}, exc_info=exc_info if exc_info[0] else None)

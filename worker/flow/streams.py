@@ -1,0 +1,177 @@
+"""The threads of a worker process that do: streams that carry objects, and one that waits in ReceiveMessage.
+
+They decide nothing and own nothing: each takes a job, does it, and sends its owner, `flow.consume`, an event.
+Streams never touch SQS.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from random import Random
+
+import msgspec
+
+from worker.aws.sqs import Message, Queue
+from worker.core.errors import FleetcopyError, UnexpectedError
+from worker.core.message import CopyTask
+from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.core.transferrer import Transferrer
+from worker.flow import log
+from worker.flow.copy import copy_object
+from worker.flow.delivery import Delivery
+from worker.flow.survey import Listable, survey
+
+POLL_SECONDS = 2
+"""Long-poll wait. A drain has to await the poll under way, so that it is far below SQS's 20 seconds."""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """The receiving thread is back: with a message, with nothing, or with an error."""
+
+    message: Message | None = None
+    error: FleetcopyError | None = None
+
+
+class Surveyed(msgspec.Struct, frozen=True):
+    """A redelivered task has been compared with the destination."""
+
+    delivery: Delivery
+    proven: list[ObjectRef]
+    rest: list[ObjectRef]
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A stream is done with an object, begun and ended at these monotonic times."""
+
+    delivery: Delivery
+    ref: ObjectRef
+    outcome: Outcome
+    began: float
+    ended: float
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """A probe of the endpoints ended, well or not."""
+
+    error: FleetcopyError | None = None
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """Stop within so many seconds."""
+
+    seconds: float
+
+
+Event = Received | Surveyed | Finished | Probed | Drain
+
+
+class Streams:
+    """Runs jobs on `count` streams and polls on one thread more; all are daemons.
+
+    Args:
+        transfer: the one that this worker carries out.
+        tasks: the queue to receive from.
+        transferrer: moves the objects.
+        destination: lists what earlier deliveries finished.
+        probe: asks whether both endpoints work; raises what is wrong.
+        count: objects in flight at most.
+        visibility: seconds of a received message's lease.
+        random: for the jitter of pauses.
+    """
+
+    def __init__(
+        self,
+        *,
+        transfer: Transfer,
+        tasks: Queue,
+        transferrer: Transferrer,
+        destination: Listable,
+        probe: Callable[[], None],
+        count: int,
+        visibility: int,
+        random: Random,
+    ) -> None:
+        self.count = count
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        """What the owner waits for."""
+        self._transfer = transfer
+        self._tasks = tasks
+        self._transferrer = transferrer
+        self._destination = destination
+        self._probe = probe
+        self._visibility = visibility
+        self._random = random
+        self._jobs: queue.SimpleQueue[Callable[[], Event] | None] = queue.SimpleQueue()
+        self._polls: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start the threads."""
+        for _ in range(self.count):
+            threading.Thread(target=self._run_jobs, daemon=True).start()
+        threading.Thread(target=self._run_polls, daemon=True).start()
+
+    def stop(self) -> None:
+        """Let each thread end once it is done with what it does."""
+        for _ in range(self.count):
+            self._jobs.put(None)
+        self._polls.put(False)
+
+    def poll(self) -> None:
+        """Receive one message; ends in a `Received`."""
+        self._polls.put(True)
+
+    def copy(self, delivery: Delivery, refs: Iterable[ObjectRef]) -> None:
+        """Copy objects; ends in a `Finished` for each."""
+        for ref in refs:
+            self._jobs.put(functools.partial(self._do_copy, delivery, ref))
+
+    def survey(self, delivery: Delivery, task: CopyTask) -> None:
+        """Compare a redelivered task with the destination; ends in a `Surveyed`."""
+        self._jobs.put(functools.partial(self._do_survey, delivery, task))
+
+    def probe(self) -> None:
+        """Ask whether both endpoints work; ends in a `Probed`."""
+        self._jobs.put(self._do_probe)
+
+    def _run_jobs(self) -> None:
+        while job := self._jobs.get():
+            self.events.put(job())
+
+    def _run_polls(self) -> None:
+        while self._polls.get():
+            try:
+                message = self._tasks.receive(wait=POLL_SECONDS, visibility=self._visibility)
+            except FleetcopyError as error:
+                self.events.put(Received(error=error))
+            else:
+                self.events.put(Received(message))
+
+    def _do_survey(self, delivery: Delivery, task: CopyTask) -> Event:
+        try:
+            proven, rest = survey(self._destination, self._transfer, task.objects)
+        except FleetcopyError as error:
+            log.warning("survey", transfer=self._transfer.id, why=str(error))
+            proven, rest = [], list(task.objects)
+        return Surveyed(delivery, proven, rest)
+
+    def _do_copy(self, delivery: Delivery, ref: ObjectRef) -> Event:
+        began = time.monotonic()
+        outcome = UNTOUCHED
+        if not delivery.withdrawn.is_set():
+            try:
+                outcome = copy_object(self._transferrer, ref, delivery.cancel, self._random)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the task must not hang on it
+                log.error("bug", transfer=self._transfer.id, key=ref.key)
+                outcome = Outcome(Kind.FAILED, error=UnexpectedError(f"{ref.key!r}: {error!r}"))
+        return Finished(delivery, ref, outcome, began, time.monotonic())
+
+    def _do_probe(self) -> Event:
+        try:
+            self._probe()
+        except FleetcopyError as error:
+            return Probed(error)
+        return Probed()

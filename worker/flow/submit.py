@@ -1,0 +1,78 @@
+"""Submitting a transfer: list both sides, plan, pack, and send tasks until SQS has them all."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+
+from worker.aws.sqs import Entry
+from worker.core.listing import in_order, join
+from worker.core.message import CopyTask, encode
+from worker.core.model import ObjectRef, Transfer
+from worker.core.pack import pack, shuffle
+from worker.core.plan import Action, Step, plan
+from worker.flow.outbox import Sender, batches, send_batch
+
+WINDOW = 100
+"""Tasks held to be shuffled; at most six MiB of messages."""
+
+Progress = Callable[[int], object]
+
+
+def submit(
+    transfer: Transfer,
+    queue: Sender,
+    *,
+    source: Iterable[ObjectRef],
+    destination: Iterable[ObjectRef],
+    digests: bool,
+    random: Random,
+    on_progress: Progress = lambda _objects: None,
+    on_step: Callable[[Step], object] = lambda _step: None,
+) -> Counter[str]:
+    """Send a task for whatever the destination lacks.
+
+    Args:
+        transfer: what is copied where.
+        queue: where the tasks go.
+        source: listing of the source, in key order.
+        destination: listing of the destination, in key order.
+        digests: whether both buckets' plain ETags are MD5 digests.
+        random: for the order of tasks and the jitter of pauses.
+        on_progress: told the number of source objects seen, now and then.
+        on_step: told each step that is not a copy.
+
+    Returns:
+        Objects by action, and `bytes`, `tasks`, `messages` that were sent.
+
+    Raises:
+        ListingError: a listing is out of order.
+        FleetcopyError: a bucket or the queue refuses; what was sent stays sent, and a rerun sends the rest.
+    """
+    counts: Counter[str] = Counter()
+
+    def to_copy() -> Iterator[ObjectRef]:
+        pairs = join(
+            in_order(source, transfer.source.prefix, transfer.source.uri),
+            in_order(destination, transfer.destination.prefix, transfer.destination.uri),
+        )
+        for step in plan(pairs, digests=digests):
+            counts[step.action] += 1
+            on_progress(1)
+            if step.action is Action.COPY:
+                counts["bytes"] += step.ref.size
+                yield step.ref
+            else:
+                on_step(step)
+
+    tasks = shuffle(pack(transfer.id, to_copy()), WINDOW, random)
+    for batch in batches(_entries(tasks)):
+        send_batch(queue, batch, random, time.sleep)
+        counts["tasks"] += len(batch)
+    return counts
+
+
+def _entries(tasks: Iterable[CopyTask]) -> Iterator[Entry]:
+    return (Entry(encode(task)) for task in tasks)

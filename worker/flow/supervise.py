@@ -1,0 +1,238 @@
+"""The supervisor: one worker process per core, their logs, their restarts, and the one drain of all.
+
+It alone minds signals, holds the log stream, and watches whether the queue is empty. A worker process that
+dies is replaced; its tasks come back when their leases end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import msgspec
+
+from worker.aws.sqs import Depth
+from worker.core.errors import ConfigurationError, FleetcopyError, WorkerCrashedError
+from worker.core.lifecycle import Event as Move
+from worker.core.lifecycle import State, advance
+from worker.flow import log
+from worker.flow.child import ChildSettings, Exit
+
+_GRACE_SECONDS = 2.0
+"""Seconds beyond its budget after which a draining worker process is killed."""
+
+_CRASHES = 5
+"""Crashes within `_CRASH_WINDOW` seconds that are borne, per worker process."""
+
+_CRASH_WINDOW = 60.0
+_RESTART_SECONDS = 1.0
+
+
+class Interrupted(Exception):  # noqa: N818
+    """A second signal came: the user does not want to wait for the drain."""
+
+
+class _Exited(msgspec.Struct, frozen=True):
+    child: _Child
+    status: int
+
+
+class _Signalled(msgspec.Struct, frozen=True):
+    number: int
+
+
+class _Child:
+    """One worker process, and the thread that reads its log lines."""
+
+    def __init__(self, settings: ChildSettings, events: queue.SimpleQueue[_Exited | _Signalled]) -> None:
+        # -P: a folder named worker where the command is run must not be taken for this package.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "worker", "_child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # A terminal's Ctrl-C is for the supervisor alone; it tells its children what it means.
+            process_group=0,
+        )
+        self.pid = self._process.pid
+        self._events = events
+        self._write(msgspec.json.encode(settings).decode())
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin
+        with contextlib.suppress(OSError):  # it is gone: its exit is on its way
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            log.forward(line.rstrip("\n"))
+        self._events.put(_Exited(self, self._process.wait()))
+
+    def drain(self, seconds: float) -> None:
+        """Tell it to stop within `seconds`."""
+        self._write(f"drain {seconds}")
+
+    def kill(self) -> None:
+        """End it at once; its tasks come back when their leases end."""
+        self._process.kill()
+
+
+class Supervisor:
+    """Runs worker processes until a signal, an empty queue, or a fault that no task can mend.
+
+    Args:
+        settings: for each worker process.
+        processes: how many.
+        drain_seconds: budget of a drain.
+        until_empty: stop once the queue has been empty for so many seconds; None: never.
+        depth: asks how many messages the queue holds.
+    """
+
+    def __init__(
+        self,
+        settings: ChildSettings,
+        *,
+        processes: int,
+        drain_seconds: float,
+        until_empty: float | None,
+        depth: Callable[[], Depth],
+    ) -> None:
+        self._settings = settings
+        self._processes = processes
+        self._drain_seconds = drain_seconds
+        self._until_empty = until_empty
+        self._depth = depth
+        self._state = State.STARTING
+        self._events: queue.SimpleQueue[_Exited | _Signalled] = queue.SimpleQueue()
+        self._children: list[_Child] = []
+        self._crashes: list[float] = []
+        self._restart_at: list[float] = []
+        self._failed_objects = False
+        self._signalled = False
+        self._fault: FleetcopyError | None = None
+        self._kill_at = float("inf")
+        self._ask_at = 0.0
+        self._empty_since: float | None = None
+
+    def run(self) -> bool:
+        """Work; whether every object that these workers were given up to the end went well.
+
+        Raises:
+            Interrupted: by a second signal.
+            ConfigurationError: a worker process gave up on an endpoint or the queue.
+            WorkerCrashedError: worker processes crash as fast as they are started.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        try:
+            for _ in range(self._processes):
+                self._children.append(_Child(self._settings, self._events))
+            self._state = advance(self._state, Move.READY)
+            while self._children or self._restart_at:
+                with contextlib.suppress(queue.Empty):
+                    self._handle(self._events.get(timeout=self._patience()))
+                self._keep_time(time.monotonic())
+        finally:
+            for child in self._children:
+                child.kill()
+        self._state = advance(self._state, Move.DONE)
+        if self._fault:
+            raise self._fault
+        return self._signalled or not self._failed_objects
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._events.put(_Signalled(number))  # SimpleQueue.put may interrupt itself
+
+    def _handle(self, event: _Exited | _Signalled) -> None:
+        if isinstance(event, _Exited):
+            self._exited(event)
+            return
+        if self._signalled:
+            raise Interrupted
+        self._signalled = True
+        log.info("signal", signal=signal.Signals(event.number).name)
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._state is State.DRAINING:
+            return
+        self._state = advance(self._state, Move.DRAIN)
+        self._restart_at.clear()
+        self._kill_at = time.monotonic() + self._drain_seconds + _GRACE_SECONDS
+        for child in self._children:
+            child.drain(self._drain_seconds)
+
+    def _exited(self, event: _Exited) -> None:
+        self._children.remove(event.child)
+        match event.status:
+            case Exit.DRAINED:
+                pass
+            case Exit.FAILED_OBJECTS:
+                self._failed_objects = True
+            case Exit.GAVE_UP:
+                self._fault = ConfigurationError("a worker process gave up; its last log line says why")
+                self._drain()
+            case status:
+                self._crashed(event.child.pid, status)
+
+    def _crashed(self, pid: int, status: int) -> None:
+        log.warning("worker process died", pid=pid, status=status)
+        now = time.monotonic()
+        self._crashes = [*(at for at in self._crashes if now - at < _CRASH_WINDOW), now]
+        if self._state is State.DRAINING:
+            return
+        if len(self._crashes) > _CRASHES * self._processes:
+            self._fault = WorkerCrashedError(f"{len(self._crashes)} crashes in a minute; see the log")
+            self._drain()
+        else:
+            self._restart_at.append(now + _RESTART_SECONDS)
+
+    def _patience(self) -> float:
+        due = [self._kill_at, *self._restart_at]
+        if self._watches_queue:
+            due.append(self._ask_at)
+        # Signals are handled between waits, and an endless wait would keep them out.
+        return max(0.0, min(*due, time.monotonic() + 3600) - time.monotonic())
+
+    @property
+    def _watches_queue(self) -> bool:
+        return self._until_empty is not None and self._state is State.RUNNING
+
+    def _keep_time(self, now: float) -> None:
+        if now >= self._kill_at:
+            self._kill_at = float("inf")
+            log.error("drain overdue", processes=len(self._children))
+            for child in self._children:
+                child.kill()
+        for at in [at for at in self._restart_at if now >= at]:
+            self._restart_at.remove(at)
+            self._children.append(_Child(self._settings, self._events))
+        if self._watches_queue and now >= self._ask_at:
+            self._watch_queue(now)
+
+    def _watch_queue(self, now: float) -> None:
+        assert self._until_empty is not None
+        self._ask_at = now + min(1.0, max(0.1, self._until_empty / 5))
+        try:
+            messages = self._depth().total
+        except FleetcopyError as error:
+            log.warning("depth", why=str(error))
+            self._empty_since = None
+            return
+        if messages:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
+        elif now - self._empty_since >= self._until_empty:
+            log.info("queue empty", seconds=self._until_empty)
+            self._drain()
