@@ -8,11 +8,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from tests.cloud.web import Request, Response
+from tests.cloud.web import Request, Response
 
 # The first name found in the query decides; "" stands for none of them. Order matters where two may meet.
 OBJECT_OPERATIONS: dict[str, dict[str, str]] = {
@@ -153,11 +151,11 @@ class Journal:
         self._rows: list[Row] = []
         self._sequence = 0
 
-    def add(self, call: Call, request: Request, response: Response) -> None:
-        """Record one answered request."""
+    def add(self, call: Call, method: str, received: int, response: Response) -> None:
+        """Record one answered request, of `received` body bytes."""
         sent = len(response.body) if response.cut is None else response.cut
         status, sent = (0, 0) if response.reset else (response.status, sent)
-        sent = 0 if request.method == "HEAD" else sent
+        sent = 0 if method == "HEAD" else sent
         with self._lock:
             self._sequence += 1
             self._rows.append(
@@ -168,7 +166,7 @@ class Journal:
                     call.bucket,
                     call.key,
                     status,
-                    len(request.body),
+                    received,
                     sent,
                 )
             )

@@ -11,15 +11,12 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from io import BufferedReader
 from urllib.parse import parse_qsl, unquote
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from io import BufferedReader
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 NO_LINGER = struct.pack("ii", 1, 0)
@@ -96,7 +93,7 @@ class Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb", 65_536) as stream, contextlib.suppress(OSError):
+        with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError):
             while (request := read_request(stream, connection)) is not None:
                 if not send_response(connection, request, self._handler(request)):
                     return

@@ -1,0 +1,83 @@
+"""What all tests share: one embedded AWS for the run, and the guard that keeps the run on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests import guard
+from tests.cloud import Cloud, Queues
+
+_LOG = Path(tempfile.mkdtemp(prefix="fleetcopy-tests-")) / "refused.log"
+os.environ[guard.LOG] = str(_LOG)
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+guard.install()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which any process reached for something that is not loopback."""
+    refused = _LOG.read_text() if _LOG.exists() else ""
+    shutil.rmtree(_LOG.parent, ignore_errors=True)
+    if refused:
+        sys.stderr.write(f"\nthe guard refused connections:\n{refused}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[Cloud]:
+    """The embedded AWS."""
+    with Cloud() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(cloud: Cloud) -> str:
+    """A new bucket."""
+    return cloud.bucket(f"bucket-{uuid4().hex}")
+
+
+@pytest.fixture
+def queue(cloud: Cloud) -> Queues:
+    """A new queue and its dead-letter queue."""
+    return cloud.queue(f"queue-{uuid4().hex}")
+
+
+class Command:
+    """Runs `fleetcopy` as a user would, against one embedded AWS."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start it, its output piped."""
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("fleetcopy"), *arguments],
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, a minute at most."""
+        process = self.start(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def fleetcopy(cloud: Cloud) -> Command:
+    """The command, in the embedded AWS's environment."""
+    return Command(cloud.environment())
