@@ -23,11 +23,16 @@ guard.install()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run in which any process reached for something that is not loopback."""
+    """Fail a run in which a process reached for what is not loopback, and a CI run that skipped a test."""
     refused = _LOG.read_text() if _LOG.exists() else ""
     shutil.rmtree(_LOG.parent, ignore_errors=True)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter and os.environ.get("CI") else []
     if refused:
         sys.stderr.write(f"\nthe guard refused connections:\n{refused}")
+    if skipped:
+        sys.stderr.write(f"\n{len(skipped)} tests were skipped, which CI does not allow\n")
+    if refused or skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

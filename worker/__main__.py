@@ -35,6 +35,11 @@ _EPILOG = """exit status:
 
 _LOG_CLOSE_SECONDS = 5
 
+_WHY = {
+    Action.TOO_LARGE: "over 5 GiB, the most that one PUT takes; it is left alone",
+    Action.UNNAMEABLE: "its destination key would be empty or over 1,024 bytes; choose another prefix",
+}
+
 
 def exit_code(error: BaseException) -> int:
     """The one place that turns errors into exit codes."""
@@ -142,8 +147,7 @@ def _submit(options: argparse.Namespace) -> int:
     with _bar("submitting") as bar:
 
         def report(step: Step) -> None:
-            if step.action is Action.TOO_LARGE:
-                bar.write(f"too large for one PUT: {step.ref.key!r}, {step.ref.size} bytes", file=sys.stderr)
+            bar.write(f"{step.action}  {_printable(step.ref.key)}  ({_WHY[step.action]})", file=sys.stderr)
 
         counts = submit(
             transfer,
@@ -159,7 +163,7 @@ def _submit(options: argparse.Namespace) -> int:
     parts = ", ".join(f"{counts[action]:,} {action}" for action in Action)
     print(f"listed {listed:,} objects: {parts}")
     print(f"sent {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")
-    return 1 if counts[Action.TOO_LARGE] else 0
+    return 1 if any(counts[action] for action in _WHY) else 0
 
 
 def _work(options: argparse.Namespace) -> int:

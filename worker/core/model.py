@@ -17,6 +17,9 @@ from worker.core.errors import FleetcopyError, UsageError
 LARGEST_PUT = 5 * 1024**3
 """Bytes; the most that one PutObject takes (S3 User Guide, "Uploading objects")."""
 
+LONGEST_KEY = 1024
+"""Bytes of UTF-8 that a key may have (S3 User Guide, "Naming Amazon S3 objects")."""
+
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 

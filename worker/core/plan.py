@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from worker.core.compare import Comparison, compare_refs
-from worker.core.model import LARGEST_PUT, ObjectRef
+from worker.core.model import LARGEST_PUT, LONGEST_KEY, ObjectRef, Transfer
 
 
 class Action(enum.StrEnum):
@@ -20,6 +20,9 @@ class Action(enum.StrEnum):
     COPY = "copy"
     EQUAL = "equal"
     TOO_LARGE = "too large"
+    """For one PUT."""
+    UNNAMEABLE = "unnameable"
+    """Its destination key would be empty, or longer than S3 allows."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -45,6 +48,8 @@ def plan(pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests:
         ref = msgspec.structs.replace(source, destination_etag=seen)
         if destination and compare_refs(source, destination, digests=digests) is Comparison.EQUAL:
             yield Step(Action.EQUAL, ref)
+        elif not 0 < len(transfer.destination_key(ref.key).encode()) <= LONGEST_KEY:
+            yield Step(Action.UNNAMEABLE, ref)
         elif source.size > LARGEST_PUT:
             yield Step(Action.TOO_LARGE, ref)
         else:

@@ -42,10 +42,10 @@ def submit(
         digests: whether both buckets' plain ETags are MD5 digests.
         random: for the order of tasks and the jitter of pauses.
         on_progress: told the number of source objects seen, now and then.
-        on_step: told each step that is not a copy.
+        on_step: told each step that is neither a copy nor equal.
 
     Returns:
-        Objects by action, and `bytes`, `tasks`, `messages` that were sent.
+        Objects by action, and the `bytes` and `tasks` that were sent.
 
     Raises:
         ListingError: a listing is out of order.
@@ -58,13 +58,13 @@ def submit(
             in_order(source, transfer.source.prefix, transfer.source.uri),
             in_order(destination, transfer.destination.prefix, transfer.destination.uri),
         )
-        for step in plan(pairs, digests=digests):
+        for step in plan(transfer, pairs, digests=digests):
             counts[step.action] += 1
             on_progress(1)
             if step.action is Action.COPY:
                 counts["bytes"] += step.ref.size
                 yield step.ref
-            else:
+            elif step.action is not Action.EQUAL:
                 on_step(step)
 
     tasks = shuffle(pack(transfer.id, to_copy()), WINDOW, random)
