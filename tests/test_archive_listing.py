@@ -56,7 +56,9 @@ def test_every_real_key_comes_out_of_the_queue_as_it_was_listed(
     ends = ["s3://noaa-nexrad-level2", f"s3://{bucket}/copy/"]
     done = fleetcopy("submit", *ends, "--queue", queue.url, "--from", str(LISTING))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"listed {OBJECTS:,} objects: {OBJECTS:,} copy, 0 equal, 0 too large, 0 unnameable\n")
+    assert done.stdout.startswith(
+        f"listed {OBJECTS:,} objects: {OBJECTS:,} copy, 0 equal, 0 too large, 0 unnameable\n"
+    )
     transfer = Transfer(Endpoint(bucket="noaa-nexrad-level2"), Endpoint(bucket=bucket, prefix="copy/"))
     refs = drain(cloud, queue, transfer)
     found = {ref.key: (ref.size, ref.etag, ref.storage_class, ref.destination_etag) for ref in refs}

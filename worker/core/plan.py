@@ -32,10 +32,13 @@ class Step(msgspec.Struct, frozen=True):
     ref: ObjectRef
 
 
-def plan(pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests: bool) -> Iterator[Step]:
+def plan(
+    transfer: Transfer, pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests: bool
+) -> Iterator[Step]:
     """What to do about each source object of the joined listings, in key order.
 
     Args:
+        transfer: what is copied where.
         pairs: as `core.listing.join` yields them; objects of the destination alone are left alone.
         digests: whether both buckets' plain ETags are MD5 digests; see `core.compare`.
 
