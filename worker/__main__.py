@@ -182,7 +182,7 @@ def _work(options: argparse.Namespace) -> int:
         log.also_to(CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS))
     supervisor = supervise.Supervisor(
         settings,
-        processes=config.integer(options, "processes"),
+        processes=config.processes(options),
         drain_seconds=settings.drain,
         until_empty=config.integer(options, "empty-seconds") if options.until_empty else None,
         depth=queue.depth,
@@ -229,7 +229,7 @@ def _config(options: argparse.Namespace) -> int:
     for setting in config.SETTINGS:
         found = config.resolve(options, setting.name)
         value = "-" if found.value is None else found.value
-        print(f"{setting.name:19} {value!s:12} {found.origin:9} {setting.help}")
+        print(f"{setting.name:19} {value!s:8} {found.origin:8} {setting.variable}")
     return 0
 
 

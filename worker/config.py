@@ -39,7 +39,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 SETTINGS = (
     Setting("queue", "FLEETCOPY_QUEUE_URL", str, None, "URL of the SQS queue that carries the tasks"),
-    Setting("processes", "FLEETCOPY_PROCESSES", _positive, os.cpu_count() or 1, "worker processes"),
+    Setting("processes", "FLEETCOPY_PROCESSES", _positive, None, "worker processes; unset, one per core"),
     Setting("streams", "FLEETCOPY_STREAMS", _positive, 16, "objects in flight in each worker process"),
     Setting(
         "visibility-seconds",
@@ -70,7 +70,7 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 class Value(msgspec.Struct, frozen=True):
-    """A setting's value, and where it comes from."""
+    """A setting's value, and where it comes from: `option`, `variable` or `default`."""
 
     value: object
     origin: str
@@ -95,14 +95,14 @@ def resolve(options: argparse.Namespace, name: str) -> Value:
     """
     setting = _BY_NAME[name]
     flag = getattr(options, name.replace("-", "_"), None)
-    text, origin = (flag, f"--{name}") if flag is not None else (os.environ.get(setting.variable), None)
+    text = os.environ.get(setting.variable) if flag is None else flag
     if not text:
         return Value(setting.default, "default")
-    origin = origin or f"${setting.variable}"
     try:
-        return Value(setting.read(text), origin)
+        return Value(setting.read(text), "variable" if flag is None else "option")
     except ValueError:
-        raise UsageError(f"{origin}: {text!r} is no value for it: {setting.help}") from None
+        spelling = f"${setting.variable}" if flag is None else f"--{name}"
+        raise UsageError(f"{spelling}: {text!r} is no value for it: {setting.help}") from None
 
 
 def integer(options: argparse.Namespace, name: str) -> int:
@@ -116,6 +116,14 @@ def text(options: argparse.Namespace, name: str) -> str | None:
     """The value of a text setting, None where it is not set."""
     value = resolve(options, name).value
     return None if value is None else str(value)
+
+
+def processes(options: argparse.Namespace) -> int:
+    """How many worker processes to run: as set, else one for each core that this process may use."""
+    value = resolve(options, "processes").value
+    if isinstance(value, int):
+        return value
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def queue_url(options: argparse.Namespace) -> str:
