@@ -26,7 +26,7 @@ def run_round(cloud: Cloud, random: Random) -> str:
     trial = Trial.fill(cloud, random, OBJECTS)
     cloud.clear_journal()
     trial.submit()
-    moment = random.randrange(OBJECTS)
+    moment = random.randrange(1, OBJECTS)
     worker = trial.start("--drain-seconds", str(BUDGET), "--visibility-seconds", "120")
     try:
         wait_for(lambda: len(trial.written()) >= moment, 60, f"{moment} objects written")

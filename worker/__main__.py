@@ -177,9 +177,6 @@ def _work(options: argparse.Namespace) -> int:
         log_level=config.text(options, "log-level") or "info",
     )
     log.to_stream(sys.stderr, settings.log_level)
-    _check_reach(transfer, queue)
-    if group := config.text(options, "log-group"):
-        log.also_to(CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS))
     supervisor = supervise.Supervisor(
         settings,
         processes=config.processes(options),
@@ -187,6 +184,10 @@ def _work(options: argparse.Namespace) -> int:
         until_empty=config.integer(options, "empty-seconds") if options.until_empty else None,
         depth=queue.depth,
     )
+    supervisor.mind_signals()
+    _check_reach(transfer, queue)
+    if group := config.text(options, "log-group"):
+        log.also_to(CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS))
     try:
         return 0 if supervisor.run() else 1
     finally:

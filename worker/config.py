@@ -28,9 +28,10 @@ def _level(text: str) -> str:
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting: `--name`, its environment variable, how to read it, its default, its help."""
+    """One setting: `--name METAVAR`, its environment variable, how to read it, its default, its help."""
 
     name: str
+    metavar: str
     variable: str
     read: Callable[[str], object]
     default: object
@@ -38,11 +39,14 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 SETTINGS = (
-    Setting("queue", "FLEETCOPY_QUEUE_URL", str, None, "URL of the SQS queue that carries the tasks"),
-    Setting("processes", "FLEETCOPY_PROCESSES", _positive, None, "worker processes; unset, one per core"),
-    Setting("streams", "FLEETCOPY_STREAMS", _positive, 16, "objects in flight in each worker process"),
+    Setting("queue", "URL", "FLEETCOPY_QUEUE_URL", str, None, "URL of the SQS queue that carries the tasks"),
+    Setting(
+        "processes", "N", "FLEETCOPY_PROCESSES", _positive, None, "worker processes; unset, one per core"
+    ),
+    Setting("streams", "N", "FLEETCOPY_STREAMS", _positive, 16, "objects in flight in each worker process"),
     Setting(
         "visibility-seconds",
+        "SECONDS",
         "FLEETCOPY_VISIBILITY_SECONDS",
         _positive,
         120,
@@ -50,6 +54,7 @@ SETTINGS = (
     ),
     Setting(
         "drain-seconds",
+        "SECONDS",
         "FLEETCOPY_DRAIN_SECONDS",
         _positive,
         100,
@@ -57,13 +62,14 @@ SETTINGS = (
     ),
     Setting(
         "empty-seconds",
+        "SECONDS",
         "FLEETCOPY_EMPTY_SECONDS",
         _positive,
         300,
         "how long the queue must have been empty before --until-empty stops: its counts are approximate",
     ),
-    Setting("log-level", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
-    Setting("log-group", "FLEETCOPY_LOG_GROUP", str, None, "CloudWatch log group to log to as well"),
+    Setting("log-level", "LEVEL", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
+    Setting("log-group", "NAME", "FLEETCOPY_LOG_GROUP", str, None, "CloudWatch log group to log to as well"),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -82,7 +88,7 @@ def add_option(parser: argparse.ArgumentParser, name: str) -> None:
     default = "" if setting.default is None else f"; default {setting.default}"
     parser.add_argument(
         f"--{name}",
-        metavar=name.rpartition("-")[2].upper(),
+        metavar=setting.metavar,
         help=f"{setting.help} (or ${setting.variable}{default})",
     )
 

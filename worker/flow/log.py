@@ -66,8 +66,8 @@ def close() -> None:
 
 
 def forward(line: str) -> None:
-    """Pass on a line that a worker process has formatted."""
-    _logger.info(line, extra={"ready_made": True})
+    """Pass on a line that a worker process has formatted, and already found worth logging."""
+    _logger.critical(line, extra={"ready_made": True})
 
 
 def debug(event: str, **fields: object) -> None:

@@ -124,6 +124,11 @@ class Supervisor:
         self._ask_at = 0.0
         self._empty_since: float | None = None
 
+    def mind_signals(self) -> None:
+        """From now on SIGTERM and SIGINT are a drain, also when they come before `run`."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
     def run(self) -> bool:
         """Work; whether every object that these workers were given up to the end went well.
 
@@ -132,8 +137,6 @@ class Supervisor:
             ConfigurationError: a worker process gave up on an endpoint or the queue.
             WorkerCrashedError: worker processes crash as fast as they are started.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         try:
             for _ in range(self._processes):
                 self._children.append(_Child(self._settings, self._events))
