@@ -109,10 +109,10 @@ class Queue:
                     f"queue {self.url} has no dead-letter queue: set its RedrivePolicy "
                     "(maxReceiveCount 50), so that what cannot succeed has a place to go"
                 )
-            *_, account, name = json.loads(policy)["deadLetterTargetArn"].split(":")
-            return Queue(
-                self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
-            )
+            name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
+        # It is in the same account and region (SQS Developer Guide, "Dead-letter queues"), so that its URL
+        # differs by its name alone, and no further permission is needed to find it.
+        return Queue(f"{self.url.rpartition('/')[0]}/{name}")
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
         """Send one batch; what SQS did not take of it.
