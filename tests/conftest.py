@@ -59,7 +59,8 @@ class Command:
     """Runs `fleetcopy` as a user would, against one embedded AWS."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
+        # A run that is broken off leaves workers to drain against a queue that is gone: not for long.
+        self.environment = environment | {"FLEETCOPY_DRAIN_SECONDS": "10"}
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start it, its output piped."""
