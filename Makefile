@@ -43,7 +43,7 @@ clean: ## remove what make made
 	rm -rf .venv .cache build dist *.egg-info
 
 # The stamp is written last, so that an interrupted set-up is done again from the start.
-$(READY): pyproject.toml tests/requirements.txt
+$(READY): tests/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "fleetcopy needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "setting up .venv (about a minute, once)"

@@ -6,6 +6,7 @@ AWS configuration files. Metadata credentials come through boto3, which speaks I
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,9 @@ _READ_SECONDS = 60
 _LOG_TRIES = 8
 
 
+@functools.cache
 def _session(credentials: str) -> boto3.Session:
+    # One per name: a session holds the service models, and the credentials that refresh themselves.
     scheme, _, name = credentials.partition(":")
     if credentials == "default":
         return boto3.Session()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from worker.aws.errors import Where, translated
 from worker.aws.session import sqs_client
 from worker.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 BATCH_ENTRIES = 10
 """Entries of one batch request at most (SQS Developer Guide, "Message quotas")."""
@@ -66,9 +70,9 @@ class Depth(msgspec.Struct, frozen=True):
 class Queue:
     """One queue, by its URL; safe to call from many threads at once."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, client: SQSClient | None = None) -> None:
         self.url = url
-        self._client = sqs_client(url)
+        self._client = client or sqs_client(url)
 
     def _where(self, action: str) -> Where:
         return Where(f"{action} queue {self.url}")
@@ -112,7 +116,7 @@ class Queue:
             name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
         # It is in the same account and region (SQS Developer Guide, "Dead-letter queues"), so that its URL
         # differs by its name alone, and no further permission is needed to find it.
-        return Queue(f"{self.url.rpartition('/')[0]}/{name}")
+        return Queue(f"{self.url.rpartition('/')[0]}/{name}", self._client)
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
         """Send one batch; what SQS did not take of it.

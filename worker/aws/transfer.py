@@ -63,12 +63,16 @@ class _Relay:
 
 
 class Boto3Transferrer:
-    """Implements `core.transferrer.Transferrer`."""
+    """Implements `core.transferrer.Transferrer`.
+
+    Attributes:
+        source, destination: the two sides, for what is not the data path.
+    """
 
     def __init__(self, transfer: Transfer, *, connections: int) -> None:
+        self.source = Bucket(transfer.source, "source", connections=connections)
+        self.destination = Bucket(transfer.destination, "destination", connections=connections)
         self._transfer = transfer
-        self._source = Bucket(transfer.source, "source", connections=connections)
-        self._destination = Bucket(transfer.destination, "destination", connections=connections)
         # A stream cannot be sent twice: tries are the caller's.
         self._reader = s3_client(transfer.source, connections=connections, tries=1)
         self._writer = s3_client(transfer.destination, connections=connections, tries=1)
@@ -84,13 +88,13 @@ class Boto3Transferrer:
                 )
             attributes = self._attributes(got, ref)
             digest = choose(source)
-            relay = _Relay(body, self._source, ref.key, cancel)
+            relay = _Relay(body, self.source, ref.key, cancel)
             self._put(ref, relay, source.size, expect, attributes | _declared(digest))
         return Copied(source.size, digest.proof)
 
     def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
         """See `Transferrer.look`."""
-        return self._source.head(ref.key), self._destination.head(self._transfer.destination_key(ref.key))
+        return self.source.head(ref.key), self.destination.head(self._transfer.destination_key(ref.key))
 
     def probe(self) -> None:
         """Make sure that both buckets are there and may be listed.
@@ -98,14 +102,14 @@ class Boto3Transferrer:
         Raises:
             ConfigurationError: one is not.
         """
-        self._source.probe()
-        self._destination.probe()
+        self.source.probe()
+        self.destination.probe()
 
     def _get(self, ref: ObjectRef, *, fenced: bool) -> GetObjectOutputTypeDef:
         fence: dict[str, Any] = {"IfMatch": f'"{ref.etag}"'} if fenced else {}
         if fenced and ref.version_id:
             fence["VersionId"] = ref.version_id
-        with translated(self._source.where("read", ref.key)):
+        with translated(self.source.where("read", ref.key)):
             return self._reader.get_object(
                 Bucket=self._transfer.source.bucket, Key=ref.key, ChecksumMode="ENABLED", **fence
             )
@@ -114,7 +118,7 @@ class Boto3Transferrer:
         key = self._transfer.destination_key(ref.key)
         condition: dict[str, Any] = {"IfMatch": f'"{expect}"'} if expect else {"IfNoneMatch": "*"}
         try:
-            with translated(self._destination.where("write", key)):
+            with translated(self.destination.where("write", key)):
                 self._writer.put_object(
                     Bucket=self._transfer.destination.bucket,
                     Key=key,
@@ -145,8 +149,8 @@ class Boto3Transferrer:
 
     def _tags(self, got: GetObjectOutputTypeDef, ref: ObjectRef) -> str:
         version: dict[str, Any] = {"VersionId": got["VersionId"]} if got.get("VersionId") else {}
-        with translated(self._source.where("read the tags of", ref.key)):
-            answer = self._source.client.get_object_tagging(
+        with translated(self.source.where("read the tags of", ref.key)):
+            answer = self.source.client.get_object_tagging(
                 Bucket=self._transfer.source.bucket, Key=ref.key, **version
             )
         return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]])

@@ -16,7 +16,6 @@ from random import Random
 
 import msgspec
 
-from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
 from worker.aws.transfer import Boto3Transferrer
 from worker.core.errors import FleetcopyError
@@ -79,7 +78,7 @@ def _work(settings: ChildSettings) -> Exit:
         transfer=settings.transfer,
         tasks=tasks,
         transferrer=transferrer,
-        destination=Bucket(settings.transfer.destination, "destination"),
+        destination=transferrer.destination,
         probe=transferrer.probe,
         count=settings.streams,
         visibility=settings.visibility,

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the fields `ts level event` and what belongs to the event.
+"""Structured logs: one JSON object a line, with `ts level event pid` and what belongs to the event.
 
 Worker processes write their lines to standard output, which is a pipe to the supervisor; the supervisor
 writes its own and theirs to standard error and, with a log group, to CloudWatch. Lines are ASCII, so that
@@ -29,6 +29,7 @@ class JsonFormatter(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.msg,
+            "pid": record.process,
             **getattr(record, "fields", {}),
         }
         if record.exc_info:

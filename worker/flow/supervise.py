@@ -225,7 +225,7 @@ class Supervisor:
 
     def _watch_queue(self, now: float) -> None:
         assert self._until_empty is not None
-        self._ask_at = now + min(1.0, max(0.1, self._until_empty / 5))
+        self._ask_at = now + min(10.0, self._until_empty / 3)
         try:
             messages = self._depth().total
         except FleetcopyError as error:
