@@ -9,7 +9,8 @@
 | equal | differ otherwise | differ | different |
 | equal | differ otherwise | none in common | unproven |
 
-Equal ETags of the multipart form (`-N`) mean the same parts, each with the same MD5 digest.
+An absent ETag equals nothing. Equal ETags of the multipart form (`-N`) mean the same parts, each with the
+same MD5 digest.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def compare(source: Seen, destination: Seen) -> Comparison:
     """Compare by the table above."""
     if source.size != destination.size:
         return Comparison.DIFFERENT
-    if source.etag == destination.etag:
+    if source.etag and source.etag == destination.etag:
         return Comparison.EQUAL
     if source.digest and destination.digest and is_md5(source.etag) and is_md5(destination.etag):
         return Comparison.DIFFERENT

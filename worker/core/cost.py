@@ -12,7 +12,7 @@ _S3_WRITE = Decimal("0.000005")
 _S3_READ = Decimal("0.0000004")
 _SQS = Decimal("0.0000004")
 
-_S3_WRITES = frozenset({"PutObject", "CopyObject", "PostObject"})
+_S3_WRITES = frozenset({"PutObject", "CopyObject", "PostObject", "UploadPart", "UploadPartCopy"})
 _S3_FREE = frozenset({"DeleteObject", "DeleteObjects", "AbortMultipartUpload"})
 
 

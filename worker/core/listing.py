@@ -37,6 +37,15 @@ def in_order(refs: Iterable[ObjectRef], prefix: str, origin: str) -> Iterator[tu
         yield ref.key[cut:], ref
 
 
+def just_below(key: str) -> str:
+    """A text that sorts before `key`, and that hardly any other key comes between: for `StartAfter`."""
+    before, last = key[:-1], ord(key[-1:] or "\0")
+    if last == 0:
+        return before
+    # UTF-8 has no surrogates: below U+E000 comes U+D7FF.
+    return before + chr(0xD7FF if last == 0xE000 else last - 1) + "\U0010ffff"  # noqa: PLR2004
+
+
 def join(
     source: Iterable[tuple[str, ObjectRef]], destination: Iterable[tuple[str, ObjectRef]]
 ) -> Iterator[tuple[ObjectRef | None, ObjectRef | None]]:

@@ -10,6 +10,7 @@ to the queue still cannot make a worker read or write elsewhere.
 
 from __future__ import annotations
 
+import json
 import os.path
 import re
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from worker.core.model import ObjectRef, Transfer
 
 VERSION: Literal[1] = 1
 
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class CopyTask(msgspec.Struct, frozen=True):
@@ -54,8 +55,7 @@ _copy = msgspec.json.Decoder(_CopyMessage)
 
 
 def _escape(match: re.Match[str]) -> str:
-    units = match[0].encode("utf-16-be")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+    return json.dumps(match[0])[1:-1]
 
 
 def to_ascii_json(value: object) -> str:
@@ -86,7 +86,7 @@ def decode(body: str, transfer: Transfer) -> CopyTask:
     """
     try:
         envelope = _envelope.decode(body)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MessageError("NotJSON", f"the message is not a JSON object: {error}") from None
     if envelope.v is True or envelope.v != VERSION:
         raise MessageError(
@@ -108,7 +108,7 @@ def decode(body: str, transfer: Transfer) -> CopyTask:
 def _read_copy(body: str, transfer: Transfer) -> CopyTask:
     try:
         message = _copy.decode(body)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError("Malformed", f"the message is not a copy task: {error}") from None
     refs = [msgspec.structs.replace(ref, key=message.common_prefix + ref.key) for ref in message.objects]
     if not refs or message.attempt < 0:

@@ -56,6 +56,11 @@ def _shared(prefix: str, key: str) -> str:
     return prefix if key.startswith(prefix) else common_prefix([prefix, key])
 
 
+def _text_bytes(text: str) -> int:
+    """Bytes of a text within a message."""
+    return len(to_ascii_json(text)) - 2
+
+
 class _Pack:
     """The task being filled: its objects, and the size that its message has."""
 
@@ -63,6 +68,7 @@ class _Pack:
         self.refs = [ref]
         self.bytes = ref.size
         self._prefix = ref.key
+        self._prefix_bytes = _text_bytes(ref.key)
         self._rows_bytes = row_bytes
 
     def takes(self, ref: ObjectRef, row_bytes: int, limits: Limits, ceiling: int) -> bool:
@@ -70,7 +76,8 @@ class _Pack:
         objects = len(self.refs) + 1
         size = self.bytes + ref.size
         prefix = _shared(self._prefix, ref.key)
-        saved = (objects - 1) * (len(to_ascii_json(prefix)) - 2)
+        prefix_bytes = self._prefix_bytes if prefix == self._prefix else _text_bytes(prefix)
+        saved = (objects - 1) * prefix_bytes
         rows_bytes = self._rows_bytes + row_bytes
         if (
             objects > ceiling
@@ -80,7 +87,8 @@ class _Pack:
         ):
             return False
         self.refs.append(ref)
-        self.bytes, self._prefix, self._rows_bytes = size, prefix, rows_bytes
+        self.bytes, self._rows_bytes = size, rows_bytes
+        self._prefix, self._prefix_bytes = prefix, prefix_bytes
         return True
 
 

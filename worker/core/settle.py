@@ -85,7 +85,8 @@ def settle(
 
 
 def split(task: CopyTask) -> Settlement:
-    """Hand over a task as two halves of itself, attempts unchanged."""
+    """Hand over a task of several objects as two halves of itself, attempts unchanged."""
+    assert len(task.objects) > 1
     middle = len(task.objects) // 2
     halves = (task.objects[:middle], task.objects[middle:])
     return Settlement(tuple(Send(encode(_part(task, half))) for half in halves))

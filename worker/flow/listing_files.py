@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -25,10 +26,10 @@ _SUFFIXES = (".json", ".json.gz")
 
 
 class _Row(msgspec.Struct, rename="pascal"):
-    key: str
-    size: int
+    key: Annotated[str, msgspec.Meta(min_length=1)]
+    size: Annotated[int, msgspec.Meta(ge=0)]
     e_tag: str = msgspec.field(name="ETag")
-    last_modified: datetime
+    last_modified: Annotated[datetime, msgspec.Meta(tz=True)]
     storage_class: str = "STANDARD"
 
 
@@ -49,14 +50,18 @@ def find(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES))
+            found = sorted(
+                file for file in path.rglob("*") if file.is_file() and file.name.endswith(_SUFFIXES)
+            )
             if not found:
-                raise ListingError(f"{path}: holds no *.json or *.json.gz file")
+                raise ListingError(
+                    f"{path}: holds no *.json or *.json.gz file; name the folder of the listing"
+                )
             files += found
         elif path.exists():
             files.append(path)
         else:
-            raise ListingError(f"{path}: no such file or folder")
+            raise ListingError(f"{path}: no such file or folder; name a saved listing, or a folder of them")
     return files
 
 
@@ -73,7 +78,7 @@ def read(file: Path) -> list[ObjectRef]:
         rows = _decoder.decode(content).contents
     except (OSError, EOFError, zlib.error) as error:
         raise ListingError(f"{file}: cannot be read to its end ({error}): save the listing again") from None
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as error:
         raise ListingError(
             f"{file}: not what `aws s3api list-objects-v2 --output json` prints ({error}): save it again"
         ) from None

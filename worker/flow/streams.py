@@ -153,8 +153,8 @@ class Streams:
     def _do_survey(self, delivery: Delivery, task: CopyTask) -> Event:
         try:
             proven, rest = survey(self._destination, self._transfer, task.objects)
-        except FleetcopyError as error:
-            log.warning("survey", transfer=self._transfer.id, why=str(error))
+        except Exception as error:  # noqa: BLE001 - a survey only saves work: without it, all is copied
+            log.warning("survey", transfer=self._transfer.id, why=repr(error))
             proven, rest = [], list(task.objects)
         return Surveyed(delivery, proven, rest)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from worker.core.listing import just_below
 from worker.core.message import common_prefix
 from worker.core.model import ObjectRef, Transfer
 
@@ -35,9 +36,9 @@ def survey(
     rows = list(
         itertools.takewhile(
             lambda row: row.key <= last,
-            # StartAfter excludes its own key, and what a key starts with sorts before it.
             itertools.islice(
-                destination.list(start_after=first[:-1], prefix=common_prefix([first, last])), MOST_LISTED
+                destination.list(start_after=just_below(first), prefix=common_prefix([first, last])),
+                MOST_LISTED,
             ),
         )
     )

@@ -1,0 +1,270 @@
+"""The codec: what is written is read again, as ASCII, and whatever else comes is refused by a typed error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core import objects, properly, ref, transfer
+from worker.core.errors import MessageError
+from worker.core.message import CopyTask, common_prefix, decode, encode, to_ascii_json
+from worker.core.model import ObjectRef
+
+TRANSFER = transfer()
+
+# DESIGN's example of version 1, but for the transfer's id.
+EXAMPLE = """{"v":1,"kind":"copy","transfer":"TRANSFER","attempt":0,"common_prefix":"1991/",
+ "objects":[["06/05/KTLX/KTLX19910605_162126.gz",1027979,"174e902285547a333a8bc348cf62f88f",1446069400,"STANDARD",null,""]]}"""
+EXAMPLE_TASK = CopyTask(
+    TRANSFER.id,
+    (
+        ObjectRef(
+            "1991/06/05/KTLX/KTLX19910605_162126.gz",
+            1_027_979,
+            "174e902285547a333a8bc348cf62f88f",
+            1_446_069_400,
+            "STANDARD",
+            None,
+            "",
+        ),
+    ),
+)
+
+
+def message(**json_of_fields: str) -> str:
+    """A good message in which these fields have these JSON texts."""
+    fields = {
+        "v": "1",
+        "kind": '"copy"',
+        "transfer": f'"{TRANSFER.id}"',
+        "attempt": "0",
+        "common_prefix": '"a/"',
+        "objects": '[["1",10,"e",1446069400,"STANDARD",null,""]]',
+    } | json_of_fields
+    return "{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}"
+
+
+def refusal(body: str, prefix: str = "") -> str:
+    with pytest.raises(MessageError) as caught:
+        decode(body, transfer(prefix) if prefix else TRANSFER)
+    assert caught.value.code == caught.value.reason
+    return caught.value.reason
+
+
+def test_designs_example_decodes() -> None:
+    assert decode(EXAMPLE.replace("TRANSFER", TRANSFER.id), TRANSFER) == EXAMPLE_TASK
+
+
+def test_the_wire_format_is_this_text() -> None:
+    two = CopyTask(TRANSFER.id, (ref("1991/a", 5, "e1", seen=""), ref("1991/b", 6, "e2-3")), attempt=2)
+    assert encode(two) == (
+        f'{{"v":1,"kind":"copy","transfer":"{TRANSFER.id}","attempt":2,"common_prefix":"1991/",'
+        '"objects":[["a",5,"e1",1446069400,"STANDARD",null,""],["b",6,"e2-3",1446069400,"STANDARD",null,null]]}'
+    )
+
+
+@properly
+@given(st.lists(objects(), min_size=1, max_size=5), st.integers(0, 2**31))
+def test_what_is_encoded_decodes_to_itself(refs: list[ObjectRef], attempt: int) -> None:
+    task = CopyTask(TRANSFER.id, tuple(refs), attempt)
+    assert decode(encode(task), TRANSFER) == task
+
+
+@properly
+@given(st.lists(objects(), min_size=1, max_size=5))
+def test_a_message_is_ascii_without_control_characters(refs: list[ObjectRef]) -> None:
+    body = encode(CopyTask(TRANSFER.id, tuple(refs)))
+    assert body.isascii()
+    assert min(body) >= " "
+
+
+@properly
+@given(st.text(max_size=50))
+def test_ascii_json_is_read_by_any_json_reader(text: str) -> None:
+    assert json.loads(to_ascii_json([text])) == [text]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("\u00e9", r'"\u00e9"'),
+        ("\uffff", r'"\uffff"'),
+        ("\U0001f600", r'"\ud83d\ude00"'),
+        ("\x00", r'"\u0000"'),
+        ('"\\', r'"\"\\"'),
+    ],
+)
+def test_characters_are_escaped_as_json_says(value: str, text: str) -> None:
+    assert to_ascii_json(value) == text
+
+
+@pytest.mark.parametrize(
+    ("keys", "prefix"),
+    [
+        ([], ""),
+        (["a/b"], "a/b"),
+        (["a/b", "a/c"], "a/"),
+        (["a/b", "a/bc"], "a/b"),
+        (["a", "b"], ""),
+        (["x\U0001f600", "x\U0001f601"], "x"),  # one UTF-16 unit in common, but no character
+        (["\u00e9", "\u00ea"], ""),  # one byte in common, but no character
+    ],
+)
+def test_the_common_prefix_is_cut_between_characters(keys: list[str], prefix: str) -> None:
+    assert common_prefix(keys) == prefix
+
+
+def test_unknown_fields_and_further_columns_are_ignored() -> None:
+    body = message(
+        objects='[["1",10,"e",1446069400,"STANDARD",null,"",{"new":1},2]]', later='{"any":["thing"]}'
+    )
+    assert decode(body, TRANSFER) == decode(message(), TRANSFER)
+
+
+def test_a_rows_last_columns_may_be_left_out() -> None:
+    task = decode(message(objects='[["1",10,"e",1446069400]]'), TRANSFER)
+    assert task.objects == (ObjectRef("a/1", 10, "e", 1_446_069_400, "STANDARD", None, None),)
+
+
+def test_a_key_named_twice_stays_named_twice() -> None:
+    task = decode(message(objects='[["1",10,"e",1],["1",10,"e",1]]'), TRANSFER)
+    assert [one.key for one in task.objects] == ["a/1", "a/1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param("", "NotJSON", id="empty"),
+        pytest.param("hello", "NotJSON", id="text"),
+        pytest.param("[]", "NotJSON", id="array"),
+        pytest.param("null", "NotJSON", id="null"),
+        pytest.param('"{}"', "NotJSON", id="string"),
+        pytest.param(message()[:-1], "NotJSON", id="cut short"),
+        pytest.param(message() + "x", "NotJSON", id="more behind"),
+        pytest.param("\ufeff" + message(), "NotJSON", id="byte order mark"),
+        pytest.param("\ud800", "NotJSON", id="no Unicode text"),
+        pytest.param(message(common_prefix=r'"\ud800"'), "NotJSON", id="half a surrogate pair"),
+        pytest.param(message(common_prefix='"\n"'), "NotJSON", id="raw control character"),
+        pytest.param(message(v="1" * 5_000), "NotJSON", id="endless number"),
+        pytest.param("{}", "UnknownVersion", id="no fields"),
+        pytest.param(message(v="2"), "UnknownVersion", id="version 2"),
+        pytest.param(message(v="0"), "UnknownVersion", id="version 0"),
+        pytest.param(message(v="true"), "UnknownVersion", id="version true"),
+        pytest.param(message(v='"1"'), "UnknownVersion", id="version text"),
+        pytest.param(message(v="1.5"), "UnknownVersion", id="version 1.5"),
+        pytest.param(message(v="null"), "UnknownVersion", id="version null"),
+        pytest.param(message(v="[1]"), "UnknownVersion", id="version array"),
+        pytest.param(message(v="1.0"), "Malformed", id="version float"),
+        pytest.param(message()[:-1] + ',"v":2}', "UnknownVersion", id="two versions, the last counts"),
+        pytest.param(message(v="2", objects="7"), "UnknownVersion", id="a later version's other shape"),
+        pytest.param(message(kind='"list"'), "UnknownKind", id="kind list"),
+        pytest.param(message(kind="null"), "UnknownKind", id="kind null"),
+        pytest.param(message(kind='"Copy"'), "UnknownKind", id="kind in another case"),
+        pytest.param(message(transfer='"0123456789abcdef"'), "UnknownTransfer", id="another transfer"),
+        pytest.param(message(transfer="null"), "UnknownTransfer", id="transfer null"),
+        pytest.param(message(attempt="-1"), "Malformed", id="negative attempt"),
+        pytest.param(message(attempt='"0"'), "Malformed", id="attempt text"),
+        pytest.param(message(attempt="true"), "Malformed", id="attempt true"),
+        pytest.param(message(attempt="0.5"), "Malformed", id="attempt fraction"),
+        pytest.param(message(attempt="1e999"), "Malformed", id="attempt beyond numbers"),
+        pytest.param(message(common_prefix="null"), "Malformed", id="prefix null"),
+        pytest.param(message(objects="[]"), "Malformed", id="no objects"),
+        pytest.param(message(objects="{}"), "Malformed", id="objects no array"),
+        pytest.param(message(objects='["1"]'), "Malformed", id="row no array"),
+        pytest.param(message(objects='[["1",10]]'), "Malformed", id="row too short"),
+        pytest.param(message(objects='[["1","10","e",1]]'), "Malformed", id="size text"),
+        pytest.param(message(objects='[["1",true,"e",1]]'), "Malformed", id="size true"),
+        pytest.param(message(objects='[["1",-1,"e",1]]'), "Malformed", id="negative size"),
+        pytest.param(message(objects='[["1",10,null,1]]'), "Malformed", id="no ETag"),
+        pytest.param(message(objects='[[null,10,"e",1]]'), "Malformed", id="key null"),
+        pytest.param(
+            message(common_prefix='""', objects='[["",10,"e",1]]'), "Malformed", id="object without key"
+        ),
+    ],
+)
+def test_what_is_no_task_of_ours_is_refused_with_its_reason(body: str, reason: str) -> None:
+    assert refusal(body) == reason
+
+
+@pytest.mark.parametrize("missing", ["attempt", "common_prefix", "objects"])
+def test_a_missing_field_is_malformed(missing: str) -> None:
+    fields = json.loads(message())
+    del fields[missing]
+    assert refusal(json.dumps(fields)) == "Malformed"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "rows"),
+    [
+        pytest.param("b/", '[["1",10,"e",1]]', id="other prefix"),
+        pytest.param("a", '[["1",10,"e",1]]', id="prefix without its slash"),
+        pytest.param("", '[["a/1",10,"e",1],["A/1",10,"e",1]]', id="one of several, by case"),
+        pytest.param("../a/", '[["1",10,"e",1]]', id="dots before"),
+        pytest.param("/a/", '[["1",10,"e",1]]', id="slash before"),
+    ],
+)
+def test_a_key_outside_the_source_prefix_is_refused(prefix: str, rows: str) -> None:
+    ours = transfer("a/")
+    body = message(transfer=f'"{ours.id}"', common_prefix=json.dumps(prefix), objects=rows)
+    assert refusal(body, "a/") == "ForeignKey"
+
+
+def test_a_key_may_spread_over_prefix_and_row_as_it_likes() -> None:
+    ours = transfer("a/b/")
+    body = message(transfer=f'"{ours.id}"', common_prefix='"a"', objects='[["/b/1",10,"e",1]]')
+    assert decode(body, ours).objects[0].key == "a/b/1"
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    with pytest.raises(MessageError, match=r"version 7, this worker reads 1: work with the release that"):
+        decode(message(v="7"), TRANSFER)
+    with pytest.raises(
+        MessageError, match=r"s3://source/ to s3://destination/\): give each transfer a queue"
+    ):
+        decode(message(transfer='"x"'), TRANSFER)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("field", ["other", "objects"])
+def test_nesting_beyond_the_parsers_depth_is_a_message_error(field: str) -> None:
+    with pytest.raises(MessageError):
+        decode(message(**{field: "[" * 10_000 + "]" * 10_000}), TRANSFER)
+
+
+FIELDS = st.sampled_from(["v", "kind", "transfer", "attempt", "common_prefix", "objects", "other"])
+
+
+@properly
+@given(st.dictionaries(FIELDS, JSON, max_size=3), st.integers(0, 5_000))
+def test_any_json_decodes_or_is_refused(fields: dict[str, object], depth: int) -> None:
+    nested = {"other": "[" * depth + "]" * depth}
+    body = message(**nested, **{name: json.dumps(value) for name, value in fields.items() if name != "other"})
+    try:
+        task = decode(body, TRANSFER)
+    except MessageError:
+        return
+    assert all(one.key and one.size >= 0 for one in task.objects)
+
+
+@properly
+@given(st.integers(0, len(EXAMPLE)), st.integers(0, 20), st.text(max_size=5))
+def test_a_damaged_message_decodes_or_is_refused(start: int, length: int, damage: str) -> None:
+    good = EXAMPLE.replace("TRANSFER", TRANSFER.id)
+    with contextlib.suppress(MessageError):
+        decode(good[:start] + damage + good[start + length :], TRANSFER)
+
+
+@properly
+@given(st.text() | st.text('{}[]",:\\ue0123456789trufalsn '))
+def test_text_decodes_or_is_refused(body: str) -> None:
+    assert refusal(body)
