@@ -145,8 +145,8 @@ class Streams:
         while self._polls.get():
             try:
                 message = self._tasks.receive(wait=POLL_SECONDS, visibility=self._visibility)
-            except FleetcopyError as error:
-                self.events.put(Received(error=error))
+            except Exception as error:  # noqa: BLE001 - a worker that cannot poll must not look idle
+                self.events.put(Received(error=_ours(error)))
             else:
                 self.events.put(Received(message))
 
@@ -165,13 +165,20 @@ class Streams:
             try:
                 outcome = copy_object(self._transferrer, ref, delivery.cancel, self._random)
             except Exception as error:  # noqa: BLE001 - whatever it is, the task must not hang on it
-                log.error("bug", transfer=self._transfer.id, key=ref.key)
-                outcome = Outcome(Kind.FAILED, error=UnexpectedError(f"{ref.key!r}: {error!r}"))
+                outcome = Outcome(Kind.FAILED, error=_ours(error))
         return Finished(delivery, ref, outcome, began, time.monotonic())
 
     def _do_probe(self) -> Event:
         try:
             self._probe()
-        except FleetcopyError as error:
-            return Probed(error)
+        except Exception as error:  # noqa: BLE001 - nor must a probe be awaited for ever
+            return Probed(_ours(error))
         return Probed()
+
+
+def _ours(error: Exception) -> FleetcopyError:
+    """The error, or, for one that nobody foresaw, one that says so; its traceback goes to the log."""
+    if isinstance(error, FleetcopyError):
+        return error
+    log.error("bug")
+    return UnexpectedError(repr(error))
