@@ -111,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     command = _command(commands, "verify", _verify, "compare the two sides, object by object")
     config.add_endpoints(command)
 
-    _command(commands, "config", _config, "show the settings, and where each comes from")
+    command = _command(commands, "config", _config, "show the settings, and where each comes from")
+    for setting in config.SETTINGS:
+        config.add_option(command, setting.name)
     return parser
 
 

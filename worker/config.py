@@ -7,11 +7,15 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from worker.core.errors import Side, UsageError
 from worker.core.model import Endpoint, Transfer, parse_uri
+
+_LONGEST_LEASE = 43_200
+"""Seconds; the most that SQS takes as a visibility timeout (SQS Developer Guide, "Visibility timeout")."""
 
 
 def _positive(text: str) -> int:
@@ -19,6 +23,20 @@ def _positive(text: str) -> int:
     if value <= 0:
         raise ValueError(text)
     return value
+
+
+def _lease(text: str) -> int:
+    value = _positive(text)
+    if value > _LONGEST_LEASE:
+        raise ValueError(text)
+    return value
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not (parts.port or 1) > 0:
+        raise ValueError(text)
+    return text
 
 
 def _level(text: str) -> str:
@@ -39,7 +57,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 SETTINGS = (
-    Setting("queue", "URL", "FLEETCOPY_QUEUE_URL", str, None, "URL of the SQS queue that carries the tasks"),
+    Setting("queue", "URL", "FLEETCOPY_QUEUE_URL", _url, None, "URL of the SQS queue that carries the tasks"),
     Setting(
         "processes", "N", "FLEETCOPY_PROCESSES", _positive, None, "worker processes; unset, one per core"
     ),
@@ -48,7 +66,7 @@ SETTINGS = (
         "visibility-seconds",
         "SECONDS",
         "FLEETCOPY_VISIBILITY_SECONDS",
-        _positive,
+        _lease,
         120,
         "lease of a task: after so long a dead worker's tasks are another's; renewed at a third of it",
     ),
@@ -179,14 +197,23 @@ def transfer(options: argparse.Namespace) -> Transfer:
 def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
     bucket, prefix = parse_uri(getattr(options, side))
     profile = getattr(options, f"{side}_profile")
+    # boto3 reads these variables too, but would then take the endpoint for one with DNS of its own.
+    url = (
+        getattr(options, f"{side}_endpoint_url")
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    try:
+        url = _url(url) if url else None
+    except ValueError:
+        raise UsageError(
+            f"{url!r} is not the URL of an endpoint for the {side}: write https://HOST"
+        ) from None
     return Endpoint(
         bucket=bucket,
         prefix=prefix,
         region=getattr(options, f"{side}_region"),
-        # boto3 reads these variables too, but would then take the endpoint for one with DNS of its own.
-        endpoint_url=getattr(options, f"{side}_endpoint_url")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL"),
+        endpoint_url=url,
         credentials=f"profile:{profile}"
         if profile
         else os.environ.get(_credentials_variable(side), "default"),

@@ -83,6 +83,8 @@ class Bucket:
     def head(self, key: str) -> Seen | None:
         """What S3 says of one object; None when it is absent.
 
+        A HEAD's 404 does not say whether the key or the bucket is missing, so that one more request does.
+
         Raises:
             FleetcopyError: see `aws.errors`.
         """
@@ -90,9 +92,10 @@ class Bucket:
             try:
                 answer = self.client.head_object(Bucket=self.endpoint.bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if error.response["ResponseMetadata"].get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
-                    return None
-                raise
+                if error.response["ResponseMetadata"].get("HTTPStatusCode") != HTTPStatus.NOT_FOUND:
+                    raise
+                self.probe()
+                return None
         return seen(answer)
 
 

@@ -7,11 +7,12 @@ digest that the source already has. A PUT whose body ends early is incomplete to
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC
 from email.utils import format_datetime
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
-from worker.aws.errors import translated
+from worker.aws.errors import Where, translated
 from worker.aws.s3 import Bucket, seen
 from worker.aws.session import s3_client
 from worker.core.compare import Seen
@@ -42,24 +43,33 @@ _ATTRIBUTES = (
 
 
 class _Relay:
-    """The GET's body as the PUT's: stops between pieces when cancelled, and remembers why it stopped."""
+    """The GET's body as the PUT's: stops between pieces when cancelled, and remembers why it stopped.
 
-    def __init__(self, body: StreamingBody, bucket: Bucket, key: str, cancel: Cancellation) -> None:
+    Once all bytes are out, the destination alone decides: nothing here may fail then.
+    """
+
+    def __init__(
+        self, body: StreamingBody, size: int, bucket: Bucket, key: str, cancel: Cancellation
+    ) -> None:
         self.error: FleetcopyError | None = None
         self._body = body
+        self._left = size
         self._where = bucket.where("read", key)
         self._cancel = cancel
 
     def read(self, size: int = -1) -> bytes:
         """The next piece; raises what has gone wrong at the source, as ours."""
+        if not self._left:
+            return b""
         try:
-            if self._cancel.is_set():
-                raise InterruptedTransferError(f"{self._where.what}: cancelled")
+            _stop_if(self._cancel, self._where)
             with translated(self._where):
-                return self._body.read(None if size < 0 else size)
+                piece = self._body.read(None if size < 0 else size)
         except FleetcopyError as error:
             self.error = error
             raise
+        self._left -= len(piece)
+        return piece
 
 
 class Boto3Transferrer:
@@ -79,6 +89,7 @@ class Boto3Transferrer:
 
     def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
         """See `Transferrer.copy`."""
+        _stop_if(cancel, self.source.where("read", ref.key))
         got = self._get(ref, fenced=fenced)
         with closing(got["Body"]) as body:
             source = seen(got)
@@ -88,7 +99,7 @@ class Boto3Transferrer:
                 )
             attributes = self._attributes(got, ref)
             digest = choose(source)
-            relay = _Relay(body, self.source, ref.key, cancel)
+            relay = _Relay(body, source.size, self.source, ref.key, cancel)
             self._put(ref, relay, source.size, expect, attributes | _declared(digest))
         return Copied(source.size, digest.proof)
 
@@ -140,7 +151,7 @@ class Boto3Transferrer:
         attributes = {name: got[name] for name in _ATTRIBUTES if got.get(name)}  # type: ignore[literal-required]
         if raw := got.get("ExpiresString"):
             expires = got.get("Expires")
-            if expires is None or format_datetime(expires, usegmt=True) != raw:
+            if expires is None or format_datetime(expires.astimezone(UTC), usegmt=True) != raw:
                 raise AttributeLostError(f"{ref.key!r}: Expires {raw!r} is no HTTP date")
             attributes["Expires"] = expires
         if got.get("TagCount"):
@@ -154,6 +165,11 @@ class Boto3Transferrer:
                 Bucket=self._transfer.source.bucket, Key=ref.key, **version
             )
         return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]])
+
+
+def _stop_if(cancel: Cancellation, where: Where) -> None:
+    if cancel.is_set():
+        raise InterruptedTransferError(f"{where.what}: cancelled")
 
 
 def _declared(digest: Digest) -> dict[str, str]:
