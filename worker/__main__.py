@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -188,12 +189,24 @@ def _work(options: argparse.Namespace) -> int:
     )
     supervisor.mind_signals()
     _check_reach(transfer, queue)
-    if group := config.text(options, "log-group"):
-        log.also_to(CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS))
-    try:
+    with _cloudwatch(config.text(options, "log-group")):
         return 0 if supervisor.run() else 1
+
+
+@contextmanager
+def _cloudwatch(group: str | None) -> Iterator[None]:
+    """Log to CloudWatch as well, within; and say afterwards what did not arrive there."""
+    if group is None:
+        yield
+        return
+    handler = CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS)
+    log.also_to(handler)
+    try:
+        yield
     finally:
-        log.close()
+        log.no_longer_to(handler)
+        if handler.lost:
+            log.warning("log lines lost", group=group, lines=handler.lost)
 
 
 def _check_reach(transfer: Transfer, queue: Queue) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 import watchtower
@@ -34,8 +35,8 @@ class CloudWatchHandler(watchtower.CloudWatchLogHandler):
     """
 
     def __init__(self, group: str, stream: str, *, close_seconds: int) -> None:
-        self.dropped = 0
-        """Lines lost so far; for the local log to tell."""
+        self._taken = 0
+        self._delivered = 0
         self._group = group
         self._stream = stream
         self._logs = logs_client()
@@ -52,12 +53,23 @@ class CloudWatchHandler(watchtower.CloudWatchLogHandler):
         )
         self.FLUSH_TIMEOUT = close_seconds
 
+    @property
+    def lost(self) -> int:
+        """Once closed: lines that did not reach CloudWatch."""
+        return self._taken - self._delivered
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line, or count it as dropped when too many wait."""
-        if any(waiting.qsize() >= MOST_WAITING for waiting in self.queues.values()):
-            self.dropped += 1
-        else:
+        """Take a line, unless too many wait."""
+        self._taken += 1
+        if all(waiting.qsize() < MOST_WAITING for waiting in self.queues.values()):
             super().emit(record)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Send what waits, for as long as was given."""
+        with warnings.catch_warnings():
+            # What could not be sent is told by `lost`, in a log line as all else.
+            warnings.simplefilter("ignore", watchtower.WatchtowerWarning)
+            super().close()  # type: ignore[no-untyped-call]
 
     def _submit_batch(
         self, batch: list[InputLogEventTypeDef], log_stream_name: str, max_retries: int = 1
@@ -67,7 +79,6 @@ class CloudWatchHandler(watchtower.CloudWatchLogHandler):
         if not batch:
             return
         events = sorted(batch, key=lambda event: event["timestamp"])
-        try:
+        with contextlib.suppress(BotoCoreError, ClientError):
             self._logs.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=events)
-        except (BotoCoreError, ClientError):
-            self.dropped += len(batch)
+            self._delivered += len(batch)

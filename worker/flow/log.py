@@ -59,11 +59,10 @@ def also_to(handler: logging.Handler) -> None:
     _logger.addHandler(handler)
 
 
-def close() -> None:
-    """Send what waits, and stop logging."""
-    for handler in _logger.handlers[::-1]:
-        handler.close()
-    _logger.handlers.clear()
+def no_longer_to(handler: logging.Handler) -> None:
+    """Stop logging to a second handler, once what waits in it is sent."""
+    _logger.removeHandler(handler)
+    handler.close()
 
 
 def forward(line: str) -> None:
