@@ -242,10 +242,10 @@ def _printable(key: str) -> str:
 
 
 def _config(options: argparse.Namespace) -> int:
-    for setting in config.SETTINGS:
-        found = config.resolve(options, setting.name)
-        value = "-" if found.value is None else found.value
-        print(f"{setting.name:19} {value!s:8} {found.origin:8} {setting.variable}")
+    found = [(setting, config.resolve(options, setting.name)) for setting in config.SETTINGS]
+    for setting, value in found:
+        shown = "-" if value.value is None else value.value
+        print(f"{setting.name:19} {shown!s:8} {value.origin:8} {setting.variable}")
     return 0
 
 
