@@ -39,34 +39,27 @@ if __name__ == "__main__":
 import contextlib
 import json
 import queue
-import re
-import shlex
-import shutil
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tests import archive, guard
 from tests.cloud import Cloud, Queues
+from tests.processes import children, end_tree
+from tests.screen import Screen
 from worker.core import cost
 
-STARTED = time.monotonic()
 FLEETCOPY = Path(sys.executable).with_name("fleetcopy")
 SEED = 1991
 OBJECTS = 600
 FEWEST_OBJECTS = 100
-WIDTH = 100
-INDENT = " " * 11
 FILLERS = 4
 
 SOURCE, SOURCE_REGION = "radar", "us-east-1"
@@ -90,85 +83,6 @@ TICK_SECONDS = 0.1
 
 class DemoError(Exception):
     """The demo cannot go on, or has not shown what it promises; the text says why."""
-
-
-class Screen:
-    """Standard output: lines, each with the seconds since the start, above at most one progress bar."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._bar: tqdm[Any] | None = None
-        self._closed = False
-        self._width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
-
-    def say(self, text: str) -> None:
-        """Tell one event, under the time."""
-        seconds = f"{time.monotonic() - STARTED:6.1f} s   "
-        self._write(self._wrapped(text, seconds))
-
-    def show(self, text: str) -> None:
-        """Show lines as they are, under the text of the story."""
-        self._write("\n".join(f"{INDENT}{line}".rstrip() for line in text.splitlines()))
-
-    def command(self, arguments: Sequence[str]) -> None:
-        """Show a command as a shell takes it, over several lines if need be."""
-        # An option stays with its value: NUL is no place to break a line, and in no argument.
-        line = re.sub(" (?!--)", "\0", f"$ {shlex.join(arguments)}")
-        lines = self._wrapped(line, INDENT, hang="    ", room=2).splitlines()
-        self._write(" \\\n".join(lines).replace("\0", " "))
-
-    def _wrapped(self, text: str, first: str, hang: str = "", room: int = 0) -> str:
-        return textwrap.fill(
-            text,
-            self._width - 1 - room,
-            initial_indent=first,
-            subsequent_indent=INDENT + hang,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-
-    def _write(self, text: str) -> None:
-        with self._lock:
-            if not self._closed:
-                tqdm.write(text, file=sys.stdout)
-                sys.stdout.flush()
-
-    @contextlib.contextmanager
-    def bar(self, word: str, total: int) -> Iterator[None]:
-        """Have a progress bar below the lines, on a terminal only."""
-        with self._lock:
-            self._bar = tqdm(
-                total=total,
-                file=sys.stdout,
-                disable=self._closed or None,
-                leave=False,
-                dynamic_ncols=True,
-                mininterval=TICK_SECONDS,
-                bar_format=f"{INDENT}{word} |{{bar:32}}| {{n_fmt}} of {{total_fmt}} objects",
-                unit="",
-            )
-        try:
-            yield
-        finally:
-            self._drop_bar()
-
-    def progress(self, done: int) -> None:
-        """Move the bar to `done`."""
-        with self._lock:
-            if self._bar is not None:
-                self._bar.update(done - self._bar.n)
-
-    def _drop_bar(self) -> None:
-        with self._lock:
-            if self._bar is not None:
-                self._bar.close()
-                self._bar = None
-
-    def close(self) -> None:
-        """Drop the bar, and stay silent from now on."""
-        self._drop_bar()
-        with self._lock:
-            self._closed = True
 
 
 class Processes:
@@ -215,37 +129,6 @@ class Processes:
             self._closed = True
         for pid in children(os.getpid()):
             end_tree(pid)
-
-
-def stat(pid: int | str) -> tuple[str, int]:
-    """A process's state and its parent; "Z" and 0 where it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "Z", 0
-    return fields[0], int(fields[1])
-
-
-def children(pid: int) -> list[int]:
-    """The processes whose parent is `pid`, those left out that have ended."""
-    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return [child for child in pids if (found := stat(child))[1] == pid and found[0] != "Z"]
-
-
-def end_tree(pid: int) -> list[int]:
-    """Kill a process and all below it at one stroke, as the end of their machine does; which they were.
-
-    A supervisor would replace a worker process that dies, and a worker process would drain politely once its
-    supervisor is gone. So each parent is frozen before its children are killed, and never wakes.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
-        while stat(pid)[0] not in "TtZX":
-            time.sleep(0.001)
-        below = [ended for child in children(pid) for ended in end_tree(child)]
-        os.kill(pid, signal.SIGKILL)
-        return [pid, *below]
-    return []
 
 
 class Worker:
@@ -379,7 +262,7 @@ class Fleet:
             after = f", {time.monotonic() - self._killed_at:.1f} s after the kill"
         there, copied = log.get("skipped", 0), log.get("copied", 0)
         self._screen.say(
-            f"{worker.name} has done a task that came back{after}: {Path(log['task']).name} and "
+            f"{worker.name} has done a task that came back{after}: {log['task']} and "
             f"{there + copied - 1} more, {there} found in place, {copied} copied."
         )
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.cloud import Cloud
+from tests.processes import children, end_tree
 from tests.transfers import Trial, wait_for
 
 SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261122"))
@@ -21,18 +21,9 @@ ROUNDS = int(os.environ.get("FLEETCOPY_TEST_ROUNDS", "50"))
 OBJECTS = 300
 
 
-def children(pid: int) -> list[int]:
-    """Process ids of the children of all threads of a process."""
-    tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.glob("*/children") for child in task.read_text().split()]
-
-
 def kill_machine(worker: subprocess.Popen[str]) -> None:
     """Kill a supervisor and its worker processes as a lost machine would: none can act on another's end."""
-    worker.send_signal(signal.SIGSTOP)
-    for child in children(worker.pid):
-        os.kill(child, signal.SIGKILL)
-    worker.kill()
+    end_tree(worker.pid)
 
 
 def kill_process(worker: subprocess.Popen[str]) -> None:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from random import Random
 from typing import Any, Self
 from uuid import uuid4
@@ -21,6 +20,7 @@ import pytest
 
 from tests.cloud import Cloud
 from tests.conftest import Command
+from tests.processes import alive, children
 from tests.transfers import Trial, wait_for
 from worker.core.message import CopyTask, decode, encode
 from worker.core.model import Endpoint, ObjectRef, Transfer
@@ -155,20 +155,6 @@ def tasks_of(trial: Trial, objects: int) -> list[str]:
     """Messages for all objects, ten in each, as `submit` would send them."""
     keys = [f"in/{number:05}" for number in range(objects)]
     return [task_of(trial, keys[first : first + 10]) for first in range(0, objects, 10)]
-
-
-def children(pid: int) -> list[int]:
-    """Process ids of the children of all threads of a process."""
-    tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.glob("*/children") for child in task.read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def received_often(trial: Trial, times: int) -> None:
