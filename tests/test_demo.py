@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -165,6 +166,11 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.005)
 
 
+def without_figures(text: str) -> set[str]:
+    """The lines of an output, whatever its figures and widths."""
+    return {" ".join(re.sub(r"\d[\d.,]*", "0", line).split()) for line in text.splitlines()}
+
+
 @pytest.mark.slow
 def test_the_demo_ends_well(tmp_path: Path) -> None:
     demo = Demo(tmp_path, DEMO_OBJECTS="150")
@@ -176,6 +182,8 @@ def test_the_demo_ends_well(tmp_path: Path) -> None:
     assert "a task that came back" in demo.out
     assert demo.err == ""
     assert max(map(len, demo.out.splitlines())) < 100
+    shown = (ROOT / "README.md").read_text().split("<!-- demo -->\n```text\n")[1].split("```")[0]
+    assert without_figures(shown) <= without_figures(demo.out)
     assert "\r" not in demo.out
 
 
