@@ -17,6 +17,7 @@ import contextlib
 import queue
 import time
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 from worker.aws.sqs import LONGEST_LEASE, Entry, Message, Queue
@@ -48,6 +49,7 @@ class Consumer:
         streams: the hands.
         visibility: seconds of a lease; its heartbeat comes at a third of it.
         random: for the jitter of delays.
+        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Consumer:
         streams: Streams,
         visibility: int,
         random: Random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.totals: Counter[str] = Counter()
         """Since the start: objects by outcome and by proof, `bytes`, `dead_letters`."""
@@ -69,6 +72,7 @@ class Consumer:
         self._streams = streams
         self._visibility = visibility
         self._random = random
+        self._clock = clock
         self._deliveries: list[Delivery] = []
         self._denials: Denials[tuple[Delivery, ObjectRef, Outcome]] = Denials()
         self._breaker = Breaker()
@@ -96,7 +100,7 @@ class Consumer:
         while not self._is_over():
             with contextlib.suppress(queue.Empty):
                 self._handle(self._streams.events.get(timeout=self._patience()))
-            self._keep_time(time.monotonic())
+            self._keep_time(self._clock())
         self._state = advance(self._state, Move.DONE)
         self._streams.stop()
         log.info("stopped", transfer=self._transfer.id, abandoned=len(self._deliveries), **self.totals)
@@ -120,7 +124,7 @@ class Consumer:
                 self._drain(event.seconds)
 
     def _received(self, event: Received) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._polling = False
         self._queue_is_dry = event.message is None and event.error is None
         if event.error:
@@ -186,7 +190,7 @@ class Consumer:
     def _trip(self, error: FleetcopyError) -> None:
         """An endpoint is out of order: give back what is in hand, and receive nothing until it is not."""
         before = self._breaker.state
-        self._breaker.trip(time.monotonic())
+        self._breaker.trip(self._clock())
         if before is not BreakerState.OPEN:
             log.error("endpoint out of order", reason=error.reason, why=str(error), pause=self._breaker.pause)
         for delivery in self._deliveries:
@@ -200,14 +204,14 @@ class Consumer:
     def _probed(self, event: Probed) -> None:
         self._probing = False
         if event.error:
-            self._breaker.trip(time.monotonic())
+            self._breaker.trip(self._clock())
             log.error("probe", why=str(event.error), pause=self._breaker.pause)
         else:
             self._breaker.probed()
             log.info("probe", why="both endpoints answer")
 
     def _drain(self, seconds: float) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._state = advance(self._state, Move.DRAIN)
         reserve = min(10.0, seconds / 5)
         self._cancel_at = min(self._cancel_at, now + seconds - reserve)
@@ -234,7 +238,7 @@ class Consumer:
         try:
             self._send_and_delete(delivery)
         except FleetcopyError as error:
-            delivery.retry_at = time.monotonic() + _RETRY_SECONDS
+            delivery.retry_at = self._clock() + _RETRY_SECONDS
             log.error("settling failed", transfer=self._transfer.id, why=str(error))
             return
         self._deliveries.remove(delivery)
@@ -267,7 +271,7 @@ class Consumer:
                 attempt=delivery.task.attempt,
                 received=delivery.message.receive_count,
                 bytes=moved,
-                ms=round((time.monotonic() - delivery.received) * 1000),
+                ms=round((self._clock() - delivery.received) * 1000),
                 **counts,
             )
 
@@ -281,7 +285,7 @@ class Consumer:
             due.append(self._breaker.probe_at)
         if self._wants_message():
             due.append(self._poll_at)
-        return max(0.0, min(due) - time.monotonic())
+        return max(0.0, min(due) - self._clock())
 
     @property
     def _takes_work(self) -> bool:
@@ -357,4 +361,4 @@ class Consumer:
     def _is_over(self) -> bool:
         if self._state is not State.DRAINING:
             return False
-        return (not self._deliveries and not self._polling) or time.monotonic() >= self._abandon_at
+        return (not self._deliveries and not self._polling) or self._clock() >= self._abandon_at
