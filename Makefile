@@ -5,6 +5,8 @@ READY  := .venv/.ready
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip asks rustc for its version, and rustup's rustc would leave settings in the user's home.
+export RUSTUP_HOME := $(CURDIR)/.cache/rustup
 # No AWS SDK started from here may ask an instance-metadata service for credentials.
 export AWS_EC2_METADATA_DISABLED := true
 
