@@ -29,7 +29,7 @@ def run_round(cloud: Cloud, random: Random) -> str:
     moment = random.randrange(1, OBJECTS)
     worker = trial.start("--drain-seconds", str(BUDGET), "--visibility-seconds", "120")
     try:
-        wait_for(lambda: len(trial.written()) >= moment, 60, f"{moment} objects written")
+        trial.await_writes(moment)
         began = time.monotonic()
         worker.send_signal(random.choice((signal.SIGTERM, signal.SIGINT)))
         _, err = worker.communicate(timeout=BUDGET + 5)

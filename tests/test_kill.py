@@ -51,7 +51,7 @@ def run_round(cloud: Cloud, random: Random) -> str:
     workers = [trial.start("--until-empty", "--empty-seconds", "1") for _ in range(3)]
     try:
         kill, moment = random.choice(KILLS), random.randrange(OBJECTS * 9 // 10)
-        wait_for(lambda: len(trial.written()) >= moment, 60, f"{moment} objects written")
+        trial.await_writes(moment)
         kill(random.choice(workers))
         for worker in workers:
             _, err = worker.communicate(timeout=60)

@@ -81,6 +81,10 @@ class Trial:
             and row["status"] == 200
         ]
 
+    def await_writes(self, number: int) -> None:
+        """Wait until so many writes were tried since the journal was cleared."""
+        wait_for(lambda: self.cloud.counts().get("s3:PutObject", 0) >= number, 60, f"{number} writes")
+
     def messages(self, url: str | None = None) -> dict[str, int]:
         """Messages of the queue: visible, in flight, delayed."""
         counts = self.cloud.client("sqs").get_queue_attributes(

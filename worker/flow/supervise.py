@@ -22,6 +22,7 @@ from worker.aws.sqs import Depth
 from worker.core.errors import ConfigurationError, FleetcopyError, WorkerCrashedError
 from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
+from worker.core.message import to_ascii_json
 from worker.flow import log
 from worker.flow.child import ChildSettings, Exit
 
@@ -63,7 +64,7 @@ class _Child:
         )
         self.pid = self._process.pid
         self._events = events
-        self._write(msgspec.json.encode(settings).decode())
+        self._write(to_ascii_json(settings))  # whatever the locale
         threading.Thread(target=self._read, daemon=True).start()
 
     def _write(self, line: str) -> None:
