@@ -21,7 +21,7 @@ PROJECT = {
 INSTALLED = {
     "core": {"msgspec"},
     "aws": {"boto3", "botocore", "msgspec", "mypy_boto3_logs", "mypy_boto3_s3", "mypy_boto3_sqs"}
-    | {"urllib3", "watchtower"},
+    | {"requests", "urllib3", "watchtower"},
     "flow": {"msgspec"},
     "top": {"msgspec", "tqdm"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from worker import config
 from worker.aws.logs import CloudWatchHandler
+from worker.aws.metadata import Metadata
 from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
 from worker.core import errors
@@ -24,6 +26,7 @@ from worker.core.verdict import Finding
 from worker.flow import child, listing_files, log, supervise
 from worker.flow.submit import submit
 from worker.flow.verify import verify
+from worker.flow.watch import Watch
 
 _EPILOG = """exit status:
   0    done; a drained worker too
@@ -106,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         help="stop once the queue has held nothing, in flight neither, for --empty-seconds; "
         "without this, work until told to stop",
     )
-    for name in ("empty-seconds", "log-level", "log-group"):
+    for name in ("empty-seconds", "spot-notices", "log-level", "log-group"):
         config.add_option(command, name)
 
     command = _command(commands, "verify", _verify, "compare the two sides, object by object")
@@ -188,6 +191,8 @@ def _work(options: argparse.Namespace) -> int:
         depth=queue.depth,
     )
     supervisor.mind_signals()
+    if url := config.metadata_url(options):
+        Watch(Metadata(url, time.monotonic), supervisor.notice).start()
     _check_reach(transfer, queue)
     with _cloudwatch(config.text(options, "log-group")):
         return 0 if supervisor.run() else 1
@@ -244,8 +249,7 @@ def _printable(key: str) -> str:
 def _config(options: argparse.Namespace) -> int:
     found = [(setting, config.resolve(options, setting.name)) for setting in config.SETTINGS]
     for setting, value in found:
-        shown = "-" if value.value is None else value.value
-        print(f"{setting.name:19} {shown!s:8} {value.origin:8} {setting.variable}")
+        print(f"{setting.name:19} {config.shown(value.value):8} {value.origin:8} {setting.variable}")
     return 0
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from worker.aws.metadata import DEFAULT_URL
 from worker.core.errors import Side, UsageError
 from worker.core.model import Endpoint, Transfer, parse_uri
 
@@ -37,6 +38,12 @@ def _url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or not (parts.port or 1) > 0:
         raise ValueError(text)
     return text
+
+
+def _switch(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError(text)
+    return text == "on"
 
 
 def _level(text: str) -> str:
@@ -86,6 +93,14 @@ SETTINGS = (
         300,
         "how long the queue must have been empty before --until-empty stops: its counts are approximate",
     ),
+    Setting(
+        "spot-notices",
+        "on|off",
+        "FLEETCOPY_SPOT_NOTICES",
+        _switch,
+        False,
+        "on a Spot Instance: watch the instance metadata for interruption notices, and drain on one",
+    ),
     Setting("log-level", "LEVEL", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
     Setting("log-group", "NAME", "FLEETCOPY_LOG_GROUP", str, None, "CloudWatch log group to log to as well"),
 )
@@ -103,12 +118,19 @@ class Value(msgspec.Struct, frozen=True):
 def add_option(parser: argparse.ArgumentParser, name: str) -> None:
     """Offer a setting as an option."""
     setting = _BY_NAME[name]
-    default = "" if setting.default is None else f"; default {setting.default}"
+    default = "" if setting.default is None else f"; default {shown(setting.default)}"
     parser.add_argument(
         f"--{name}",
         metavar=setting.metavar,
         help=f"{setting.help} (or ${setting.variable}{default})",
     )
+
+
+def shown(value: object) -> str:
+    """A setting's value as a person writes it."""
+    if value is None:
+        return "-"
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
 def resolve(options: argparse.Namespace, name: str) -> Value:
@@ -148,6 +170,13 @@ def processes(options: argparse.Namespace) -> int:
     if isinstance(value, int):
         return value
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def metadata_url(options: argparse.Namespace) -> str | None:
+    """Where to watch for interruption notices; None: nowhere."""
+    if not resolve(options, "spot-notices").value or os.environ.get("AWS_EC2_METADATA_DISABLED") == "true":
+        return None
+    return os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_URL
 
 
 def queue_url(options: argparse.Namespace) -> str:

@@ -23,6 +23,7 @@ from worker.core.errors import ConfigurationError, FleetcopyError, WorkerCrashed
 from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
 from worker.core.message import to_ascii_json
+from worker.core.notice import Notice, seconds_for_drain
 from worker.flow import log
 from worker.flow.child import ChildSettings, Exit
 
@@ -49,10 +50,17 @@ class _Signalled(msgspec.Struct, frozen=True):
     number: int
 
 
+class _Noticed(msgspec.Struct, frozen=True):
+    notice: Notice
+
+
+_Event = _Exited | _Signalled | _Noticed
+
+
 class _Child:
     """One worker process, and the thread that reads its log lines."""
 
-    def __init__(self, settings: ChildSettings, events: queue.SimpleQueue[_Exited | _Signalled]) -> None:
+    def __init__(self, settings: ChildSettings, events: queue.SimpleQueue[_Event]) -> None:
         # -P: a folder named worker where the command is run must not be taken for this package.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "worker", "_child"],
@@ -114,12 +122,13 @@ class Supervisor:
         self._until_empty = until_empty
         self._depth = depth
         self._state = State.STARTING
-        self._events: queue.SimpleQueue[_Exited | _Signalled] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._children: list[_Child] = []
         self._crashes: list[float] = []
         self._restart_at: list[float] = []
         self._failed_objects = False
         self._signalled = False
+        self._told_to_stop = False
         self._fault: FleetcopyError | None = None
         self._kill_at = float("inf")
         self._ask_at = 0.0
@@ -129,6 +138,10 @@ class Supervisor:
         """From now on SIGTERM and SIGINT are a drain, also when they come before `run`."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+
+    def notice(self, notice: Notice) -> None:
+        """Drain for an interruption; may be called from any thread, before `run` too."""
+        self._events.put(_Noticed(notice))
 
     def run(self) -> bool:
         """Work; whether every object that these workers were given up to the end went well.
@@ -152,29 +165,37 @@ class Supervisor:
         self._state = advance(self._state, Move.DONE)
         if self._fault:
             raise self._fault
-        return self._signalled or not self._failed_objects
+        return self._told_to_stop or not self._failed_objects
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._events.put(_Signalled(number))  # SimpleQueue.put may interrupt itself
 
-    def _handle(self, event: _Exited | _Signalled) -> None:
-        if isinstance(event, _Exited):
-            self._exited(event)
-            return
+    def _handle(self, event: _Event) -> None:
+        match event:
+            case _Exited():
+                self._exited(event)
+            case _Signalled():
+                self._heard_signal(event)
+            case _Noticed():
+                self._told_to_stop = True
+                seconds = seconds_for_drain(event.notice, time.time())
+                log.warning("interruption notice", action=event.notice.action, time=event.notice.time)
+                self._drain(seconds)
+
+    def _heard_signal(self, event: _Signalled) -> None:
         if self._signalled:
             raise Interrupted
-        self._signalled = True
+        self._signalled = self._told_to_stop = True
         log.info("signal", signal=signal.Signals(event.number).name)
-        self._drain()
+        self._drain(self._drain_seconds)
 
-    def _drain(self) -> None:
-        if self._state is State.DRAINING:
-            return
+    def _drain(self, seconds: float) -> None:
+        """Stop within `seconds`; a second word to do so can only shorten the time."""
         self._state = advance(self._state, Move.DRAIN)
         self._restart_at.clear()
-        self._kill_at = time.monotonic() + self._drain_seconds + _GRACE_SECONDS
+        self._kill_at = min(self._kill_at, time.monotonic() + seconds + _GRACE_SECONDS)
         for child in self._children:
-            child.drain(self._drain_seconds)
+            child.drain(seconds)
 
     def _exited(self, event: _Exited) -> None:
         self._children.remove(event.child)
@@ -185,7 +206,7 @@ class Supervisor:
                 self._failed_objects = True
             case Exit.GAVE_UP:
                 self._fault = ConfigurationError("a worker process gave up; its last log line says why")
-                self._drain()
+                self._drain(self._drain_seconds)
             case status:
                 self._crashed(event.child.pid, status)
 
@@ -197,7 +218,7 @@ class Supervisor:
             return
         if len(self._crashes) > _CRASHES * self._processes:
             self._fault = WorkerCrashedError(f"{len(self._crashes)} crashes in a minute; see the log")
-            self._drain()
+            self._drain(self._drain_seconds)
         else:
             self._restart_at.append(now + _RESTART_SECONDS)
 
@@ -239,4 +260,4 @@ class Supervisor:
             self._empty_since = now
         elif now - self._empty_since >= self._until_empty:
             log.info("queue empty", seconds=self._until_empty)
-            self._drain()
+            self._drain(self._drain_seconds)

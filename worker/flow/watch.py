@@ -1,0 +1,77 @@
+"""The watch for a Spot interruption: asks the metadata service every few seconds, for as long as it runs.
+
+Whatever the service answers, the watch goes on and the worker works: without a notice, the end of the
+instance is still safe, since leases lapse.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from worker.aws.metadata import Metadata
+from worker.core.errors import FleetcopyError
+from worker.core.notice import Notice, read
+from worker.flow import log
+
+_EVERY_SECONDS = 5.0
+_SELDOMEST_SECONDS = 20.0
+"""Between two asks after errors: a notice is given two minutes ahead."""
+
+_ACTION = "meta-data/spot/instance-action"
+_REBALANCE = "meta-data/events/recommendations/rebalance"
+
+
+class Watch:
+    """One watch.
+
+    Args:
+        metadata: whom to ask.
+        on_notice: told each notice that differs from the one before.
+        every: seconds between two asks.
+    """
+
+    def __init__(
+        self, metadata: Metadata, on_notice: Callable[[Notice], object], every: float = _EVERY_SECONDS
+    ) -> None:
+        self._metadata = metadata
+        self._on_notice = on_notice
+        self._every = every
+        self._last: Notice | None = None
+        self._rebalance: str | None = None
+        self._failures = 0
+
+    def start(self) -> None:
+        """Watch from now on, on a daemon thread."""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self.pause()):
+            self.look()
+
+    def pause(self) -> float:
+        """Seconds until the next ask: longer after each failure, within bounds."""
+        return min(max(_SELDOMEST_SECONDS, self._every), self._every * 2.0**self._failures)
+
+    def look(self) -> None:
+        """Ask once, and tell what is new."""
+        try:
+            action = self._metadata.get(_ACTION)
+            rebalance = self._metadata.get(_REBALANCE)
+        except FleetcopyError as error:
+            self._failures = min(self._failures + 1, 8)
+            log.warning("metadata", why=str(error), pause=self.pause())
+            return
+        except Exception:  # noqa: BLE001 - the watch must outlive whatever it meets
+            self._failures = min(self._failures + 1, 8)
+            log.error("bug")
+            return
+        self._failures = 0
+        if rebalance is not None and rebalance != self._rebalance:
+            log.info("rebalance recommended", notice=rebalance)
+        self._rebalance = rebalance
+        notice = None if action is None else read(action)
+        if notice is not None and notice != self._last:
+            self._on_notice(notice)
+        self._last = notice
