@@ -32,6 +32,11 @@ def keys() -> st.SearchStrategy[str]:
     return near | st.text(max_size=20)
 
 
+def several(most: int, least: int = 1) -> st.SearchStrategy[list[ObjectRef]]:
+    """Lists of objects that differ in key, as those of a task do."""
+    return st.lists(objects(), min_size=least, max_size=most, unique_by=lambda one: one.key)
+
+
 def objects() -> st.SearchStrategy[ObjectRef]:
     """Any objects that a listing may hold."""
     return st.builds(

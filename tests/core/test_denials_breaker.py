@@ -74,19 +74,21 @@ def test_each_denial_gets_one_verdict(steps: list[tuple[bool, int]]) -> None:
 
 def test_a_breaker_starts_closed() -> None:
     breaker = Breaker()
-    assert (breaker.state, breaker.opened_at) == (CLOSED, None)
+    assert (breaker.state, breaker.failing_for(9)) == (CLOSED, 0)
 
 
 def story(*steps: str, breaker: Breaker | None = None) -> Breaker:
-    """A breaker after `fault@TIME`, `probed` and `copied`."""
+    """A breaker after `fault@TIME`, `probed` and `copied`; without a time, at that of the step before."""
     breaker = breaker or Breaker(first=5, longest=60)
+    now = 0.0
     for step in steps:
         word, _, when = step.partition("@")
+        now = float(when) if when else now
         match word:
             case "fault":
-                breaker.trip(float(when))
+                breaker.trip(now)
             case "probed":
-                breaker.probed()
+                breaker.probed(now)
             case "copied":
                 breaker.copied()
     return breaker
@@ -121,12 +123,25 @@ def test_a_breaker_moves_by_its_table(steps: str, state: BreakerState, pause: fl
     assert (breaker.state, breaker.pause, breaker.probe_at) == (state, pause, probe_at)
 
 
-def test_the_time_without_a_copy_counts_from_the_first_fault_until_a_copy() -> None:
-    breaker = story("fault@100", "fault@105", "probed", "fault@116")
-    assert breaker.opened_at == 100
-    assert story("probed", breaker=breaker).opened_at == 100
-    assert story("copied", breaker=breaker).opened_at is None
-    assert story("fault@300", breaker=breaker).opened_at == 300
+@pytest.mark.parametrize(
+    ("steps", "now", "seconds"),
+    [
+        ("fault@100", 130, 30),
+        ("fault@100 fault@105 probed@110 fault@116", 130, 30),
+        ("fault@100 probed@110", 130, 0),
+        ("fault@100 probed@110 copied fault@120", 130, 10),
+        # half open for as long as the longest pause: what comes then is another fault
+        ("fault@100 probed@110 fault@169", 200, 100),
+        ("fault@100 probed@110 fault@170", 200, 30),
+    ],
+)
+def test_the_time_without_a_copy_counts_while_open(steps: str, now: float, seconds: float) -> None:
+    assert story(*steps.split()).failing_for(now) == seconds
+
+
+def test_another_fault_starts_from_the_first_pause() -> None:
+    assert story("fault@100", "probed@110", "fault@169").pause == 10
+    assert story("fault@100", "probed@110", "fault@170").pause == 5
 
 
 @properly
@@ -136,4 +151,4 @@ def test_a_breaker_pauses_no_longer_than_its_longest(steps: list[str]) -> None:
     for now, step in enumerate(steps):
         story(f"{step}@{now * 10}", breaker=breaker)
         assert breaker.pause <= 60
-        assert (breaker.opened_at is None) == (breaker.state is CLOSED)
+        assert breaker.failing_for(now * 10) >= 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core import keys, objects, properly, ref, transfer
+from tests.core import keys, objects, properly, ref, several, transfer
 from worker.core.errors import (
     FleetcopyError,
     InterruptedTransferError,
@@ -190,7 +190,7 @@ def test_a_dead_letter_stays_within_what_sqs_takes() -> None:
 
 
 @properly
-@given(st.lists(objects(), min_size=2, max_size=9), st.integers(0, 9))
+@given(several(9, least=2), st.integers(0, 9))
 def test_a_split_task_is_two_nonempty_halves(refs: list[ObjectRef], attempt: int) -> None:
     settlement = split(CopyTask(TRANSFER.id, tuple(refs), attempt))
     one, two = (decode(send.body, TRANSFER) for send in settlement.sends)

@@ -30,7 +30,7 @@ def lines(one: Delivery) -> list[str]:
 def test_a_delivery_starts_with_all_its_objects_left() -> None:
     one = delivery("a", "b")
     assert (one.unfinished, one.finished, one.done) == (2, False, False)
-    assert (one.settlement, one.sent, one.lost, one.retry_at) == (None, False, False, 100.0)
+    assert (one.settlement, one.outbox, one.lost, one.retry_at) == (None, [], False, 100.0)
     assert not one.withdrawn.is_set()
     assert not one.cancel.is_set()
 

@@ -133,24 +133,29 @@ def test_a_field_that_json_does_not_know_is_written_as_text(stream: Lines) -> No
     assert (stream.one()["error"], stream.one()["path"]) == ("503", "b'x'")
 
 
-def fail(why: str) -> None:
-    raise ServiceUnavailableError(why)
+def fail(error: Exception) -> None:
+    raise error
 
 
-def fail_and_log(write: Callable[[str], None], why: str) -> None:
+def fail_and_log(write: Callable[[str], None], error: Exception) -> None:
     try:
-        fail(why)
-    except ServiceUnavailableError:
+        fail(error)
+    except type(error):
         write("failed")
 
 
-def test_an_error_carries_the_traceback_of_what_is_being_handled_in_its_line(stream: Lines) -> None:
-    fail_and_log(log.error, "a\nb\u2028\u00e9")
+def test_an_error_carries_the_traceback_of_what_nobody_foresaw_in_its_line(stream: Lines) -> None:
+    fail_and_log(log.error, LookupError("a\nb\u2028\u00e9"))
     line = stream.one()
     text = str(line["traceback"])
     assert text.startswith("Traceback (most recent call last):\n")
     assert "test_log.py" in text
-    assert text.endswith("ServiceUnavailableError: a\nb\u2028\u00e9\n")
+    assert text.endswith("LookupError: a\nb\u2028\u00e9\n")
+
+
+def test_an_error_of_ours_needs_no_traceback(stream: Lines) -> None:
+    fail_and_log(log.error, ServiceUnavailableError("503"))
+    assert "traceback" not in stream.one()
 
 
 def test_an_error_that_handles_nothing_has_no_traceback(stream: Lines) -> None:
@@ -159,7 +164,7 @@ def test_an_error_that_handles_nothing_has_no_traceback(stream: Lines) -> None:
 
 
 def test_only_errors_carry_tracebacks(stream: Lines) -> None:
-    fail_and_log(log.warning, "503")
+    fail_and_log(log.warning, LookupError("503"))
     assert "traceback" not in stream.one()
 
 

@@ -25,7 +25,7 @@ def entries(*bodies: str) -> list[Entry]:
 def send(queue: RecordingQueue, *bodies: str) -> list[float]:
     """Send one batch; the pauses that were made."""
     pauses: list[float] = []
-    send_batch(queue, entries(*bodies), Random(1), pauses.append)
+    send_batch(queue, entries(*bodies), Random(1), pauses.append, tries=8)
     return pauses
 
 
@@ -82,7 +82,7 @@ def test_only_the_refused_entries_are_sent_again() -> None:
 def test_an_entry_sent_again_keeps_its_delay_and_attributes() -> None:
     queue = RecordingQueue({"a": AGAIN})
     entry = Entry("a", 30, {"Reason": "r"})
-    send_batch(queue, [entry], Random(1), lambda _seconds: None)
+    send_batch(queue, [entry], Random(1), lambda _seconds: None, tries=8)
     assert queue.taken == [entry]
 
 
@@ -103,7 +103,7 @@ def test_an_entry_that_fails_at_the_last_try_is_an_error() -> None:
     queue = RecordingQueue(*[{"b": AGAIN}] * 8)
     pauses: list[float] = []
     with pytest.raises(ServiceUnavailableError, match="did not take 1 messages in 8 tries: Codeb"):
-        send_batch(queue, entries("a", "b"), Random(1), pauses.append)
+        send_batch(queue, entries("a", "b"), Random(1), pauses.append, tries=8)
     assert len(queue.calls) == 8
     assert len(pauses) == 7
     assert all(0 <= seconds <= 10 for seconds in pauses)

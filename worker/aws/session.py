@@ -27,6 +27,9 @@ _CONTROL_TRIES = 6
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _LOG_TRIES = 8
+# All tries of a call together must leave time for a heartbeat, at two thirds of the default lease.
+_QUEUE_TRIES = 3
+_QUEUE_READ_SECONDS = 15
 
 
 @functools.cache
@@ -93,7 +96,7 @@ def sqs_client(queue_url: str) -> SQSClient:
             "sqs",
             region_name=region,
             endpoint_url=endpoint_url,
-            config=_config(_CONTROL_TRIES, read_timeout=_READ_SECONDS),
+            config=_config(_QUEUE_TRIES, read_timeout=_QUEUE_READ_SECONDS),
         )
 
 

@@ -111,6 +111,7 @@ def _read_copy(body: str, transfer: Transfer) -> CopyTask:
     except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError("Malformed", f"the message is not a copy task: {error}") from None
     refs = [msgspec.structs.replace(ref, key=message.common_prefix + ref.key) for ref in message.objects]
+    refs = list({ref.key: ref for ref in refs}.values())  # a key named twice is one object
     if not refs or message.attempt < 0:
         raise MessageError("Malformed", "the message names no object, or a negative attempt")
     for ref in refs:

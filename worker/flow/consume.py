@@ -79,7 +79,8 @@ class Consumer:
         self._polling = False
         self._probing = False
         self._queue_is_dry = False
-        self._queue_failing_since: float | None = None
+        self._receiving_failed_since: float | None = None
+        self._settling_failed_since: float | None = None
         self._poll_at = 0.0
         self._beat_at = 0.0
         self._cancel_at = self._abandon_at = float("inf")
@@ -128,11 +129,11 @@ class Consumer:
         self._polling = False
         self._queue_is_dry = event.message is None and event.error is None
         if event.error:
-            self._queue_failing_since = self._queue_failing_since or now
+            self._receiving_failed_since = self._receiving_failed_since or now
             self._poll_at = now + _RETRY_SECONDS
             log.error("receive failed", transfer=self._transfer.id, why=str(event.error))
             return
-        self._queue_failing_since = None
+        self._receiving_failed_since = None
         if event.message:
             self._accept(event.message, now)
 
@@ -141,7 +142,7 @@ class Consumer:
             task = decode(message.body, self._transfer)
         except MessageError as error:
             delivery = Delivery(message, None, now)
-            delivery.settlement = settle.reject(message.body, error, self._transfer.id)
+            self._decide(delivery, settle.reject(message.body, error, self._transfer.id))
             log.error("rejected", transfer=self._transfer.id, reason=error.reason, why=str(error))
             self._deliveries.append(delivery)
             self._settle(delivery)
@@ -152,7 +153,7 @@ class Consumer:
             delivery.abandon()
         elif message.receive_count > settle.SPLIT_ABOVE and len(task.objects) > 1:
             delivery.abandon()
-            delivery.settlement = settle.split(task)
+            self._decide(delivery, settle.split(task))
         elif message.receive_count > 1:
             self._streams.survey(delivery, task)
         else:
@@ -207,7 +208,7 @@ class Consumer:
             self._breaker.trip(self._clock())
             log.error("probe", why=str(event.error), pause=self._breaker.pause)
         else:
-            self._breaker.probed()
+            self._breaker.probed(self._clock())
             log.info("probe", why="both endpoints answer")
 
     def _drain(self, seconds: float) -> None:
@@ -226,36 +227,45 @@ class Consumer:
     def _settle_if_finished(self, delivery: Delivery) -> None:
         if not delivery.finished or delivery not in self._deliveries:
             return
-        if delivery.settlement is None and delivery.task is not None:
+        if delivery.settlement is None:
+            assert delivery.task
             hold_back = 0 if self._breaker.state is BreakerState.CLOSED else int(self._breaker.pause)
-            delivery.settlement = settle.settle(
-                delivery.task, delivery.results, self._random, hold_back=hold_back
+            self._decide(
+                delivery,
+                settle.settle(delivery.task, delivery.results, self._random, hold_back=hold_back),
             )
         self._settle(delivery)
+
+    def _decide(self, delivery: Delivery, settlement: settle.Settlement) -> None:
+        """How the delivery is to be settled, and so what must be taken before its message is deleted."""
+        delivery.settlement = settlement
+        dead = (Entry(letter.body, attributes=letter.attributes) for letter in settlement.dead_letters)
+        sends = (Entry(send.body, send.delay) for send in settlement.sends)
+        delivery.outbox = [(self._dead_letters, batch) for batch in batches(dead)]
+        delivery.outbox += [(self._tasks, batch) for batch in batches(sends)]
 
     def _settle(self, delivery: Delivery) -> None:
         """Send what must be sent, then delete; after a failure of SQS, again later, under the same lease."""
         try:
             self._send_and_delete(delivery)
         except FleetcopyError as error:
-            delivery.retry_at = self._clock() + _RETRY_SECONDS
+            now = self._clock()
+            delivery.retry_at = now + _RETRY_SECONDS
+            self._settling_failed_since = self._settling_failed_since or now
             log.error("settling failed", transfer=self._transfer.id, why=str(error))
             return
+        self._settling_failed_since = None
         self._deliveries.remove(delivery)
         self._report(delivery)
 
     def _send_and_delete(self, delivery: Delivery) -> None:
         if delivery.lost and not delivery.done:
             return  # the message is visible again: what is left belongs to its next receiver
-        settlement = delivery.settlement or settle.Settlement()
-        if not delivery.sent:
-            dead = [Entry(letter.body, attributes=letter.attributes) for letter in settlement.dead_letters]
-            for batch in batches(dead):
-                send_batch(self._dead_letters, batch, self._random, delivery.cancel.wait)
-            for batch in batches(Entry(send.body, send.delay) for send in settlement.sends):
-                send_batch(self._tasks, batch, self._random, delivery.cancel.wait)
-            delivery.sent = True
-            self.totals["dead_letters"] += len(dead)
+        while delivery.outbox:
+            taker, batch = delivery.outbox[0]
+            # One try: the next is this thread's too, which has heartbeats to send in between.
+            send_batch(taker, batch, self._random, delivery.cancel.wait, tries=1)
+            delivery.outbox.pop(0)
         self._tasks.delete(delivery.message.receipt)
 
     def _report(self, delivery: Delivery) -> None:
@@ -263,6 +273,8 @@ class Consumer:
         moved = sum(outcome.bytes for _, outcome in delivery.results)
         self.totals.update(counts)
         self.totals["bytes"] += moved
+        if delivery.settlement and not delivery.lost:
+            self.totals["dead_letters"] += len(delivery.settlement.dead_letters)
         if delivery.task:
             log.info(
                 "task",
@@ -297,7 +309,10 @@ class Consumer:
         return sum(delivery.unfinished for delivery in self._deliveries) - len(self._denials)
 
     def _wants_message(self) -> bool:
-        return self._takes_work and not self._polling and self._in_hand < self._streams.count
+        unsettled = any(delivery.finished for delivery in self._deliveries)
+        return (
+            self._takes_work and not self._polling and not unsettled and self._in_hand < self._streams.count
+        )
 
     def _wants_probe(self) -> bool:
         return self._breaker.state is BreakerState.OPEN and not self._probing
@@ -315,9 +330,10 @@ class Consumer:
                 delivery.abandon()
                 self._settle_if_finished(delivery)
         self._decide_last_denials()
-        for delivery in list(self._deliveries):
+        for delivery in self._deliveries:
             if delivery.finished and now >= delivery.retry_at:
-                self._settle(delivery)
+                self._settle_if_finished(delivery)
+                break  # one a turn: SQS may be slow, and a heartbeat due
         if self._wants_probe() and now >= self._breaker.probe_at:
             self._probing = True
             self._streams.probe()
@@ -330,10 +346,8 @@ class Consumer:
         """Renew the leases; let go of a task before SQS ends its lease for good."""
         self._beat_at = now + self._visibility / 3
         held = {delivery.message.receipt: delivery for delivery in self._deliveries}
-        for delivery in held.values():
-            if now - delivery.received > LONGEST_LEASE - _LEASE_RESERVE:
-                delivery.withdrawn.set()
-                delivery.cancel.set()
+        for delivery in list(held.values()):
+            self._let_go_if_old(delivery, now - delivery.received)
         try:
             lost = self._tasks.extend(list(held), self._visibility)
         except FleetcopyError as error:
@@ -344,6 +358,15 @@ class Consumer:
             held[receipt].withdrawn.set()
             log.warning("lease lost", transfer=self._transfer.id)
 
+    def _let_go_if_old(self, delivery: Delivery, age: float) -> None:
+        if age > LONGEST_LEASE - _LEASE_RESERVE:
+            delivery.withdrawn.set()
+            delivery.cancel.set()
+            self._give_back_denied()
+        if age > LONGEST_LEASE - _LEASE_RESERVE / 2:
+            delivery.abandon()
+            self._settle_if_finished(delivery)
+
     def _decide_last_denials(self) -> None:
         """With nothing else left to try, what is denied is denied by itself."""
         if len(self._denials) and self._queue_is_dry and not self._in_hand:
@@ -351,11 +374,12 @@ class Consumer:
                 self._conclude(delivery, ref, outcome)
 
     def _give_up(self, now: float) -> None:
-        if self._breaker.opened_at is not None and now - self._breaker.opened_at > _GIVE_UP_SECONDS:
+        if self._breaker.failing_for(now) > _GIVE_UP_SECONDS:
             raise ConfigurationError(
                 "an endpoint has been out of order for too long; see the log before this"
             )
-        if self._queue_failing_since is not None and now - self._queue_failing_since > _GIVE_UP_SECONDS:
+        failures = (self._receiving_failed_since, self._settling_failed_since)
+        if any(since is not None and now - since > _GIVE_UP_SECONDS for since in failures):
             raise ConfigurationError("the queue has been out of order for too long; see the log before this")
 
     def _is_over(self) -> bool:

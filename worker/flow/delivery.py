@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from worker.aws.sqs import Message
+from worker.aws.sqs import Entry, Message
 from worker.core.message import CopyTask
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome
 from worker.core.settle import Settlement
+from worker.flow.outbox import Sender
 
 
 class Delivery:
@@ -19,7 +20,7 @@ class Delivery:
         cancel: set to stop those under way.
         results: object and outcome, one for each that is finished.
         settlement: what to send before the message is deleted, once that is known.
-        sent: whether all of that has been taken.
+        outbox: batches of it that are not taken yet, each with the queue that is to take it.
         lost: whether SQS has ended the lease, so that the task may be another worker's.
         retry_at: when to try to settle again, after SQS failed.
     """
@@ -32,7 +33,7 @@ class Delivery:
         self.cancel = threading.Event()
         self.results: list[tuple[ObjectRef, Outcome]] = []
         self.settlement: Settlement | None = None
-        self.sent = False
+        self.outbox: list[tuple[Sender, list[Entry]]] = []
         self.lost = False
         self.retry_at = received
         self._left = {ref.key: ref for ref in task.objects} if task else {}

@@ -14,6 +14,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import TextIO
 
+from worker.core.errors import FleetcopyError
+
 _logger = logging.getLogger("fleetcopy")
 _logger.propagate = False
 
@@ -86,6 +88,7 @@ def warning(event: str, **fields: object) -> None:
 
 
 def error(event: str, **fields: object) -> None:
-    """What a person must look at; with the traceback of the exception being handled, if any."""
+    """What a person must look at; with a traceback where an exception that nobody foresaw is handled."""
     exc_info = sys.exc_info()
-    _logger.error(event, extra={"fields": fields}, exc_info=exc_info if exc_info[0] else None)
+    foreseen = exc_info[1] is None or isinstance(exc_info[1], FleetcopyError)
+    _logger.error(event, extra={"fields": fields}, exc_info=None if foreseen else exc_info)

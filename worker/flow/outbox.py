@@ -14,8 +14,6 @@ from worker.aws.sqs import BATCH_BYTES, BATCH_ENTRIES, Entry, Refusal
 from worker.core.errors import ConfigurationError, ServiceUnavailableError
 from worker.core.retry import pause
 
-_TRIES = 8
-
 
 class Sender(Protocol):
     """What takes a batch of entries and answers with those it refused; `aws.sqs.Queue` is one."""
@@ -41,29 +39,32 @@ def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def send_batch(queue: Sender, batch: list[Entry], random: Random, wait: Callable[[float], object]) -> None:
-    """Send one batch until every entry of it is taken.
+def send_batch(
+    queue: Sender, batch: list[Entry], random: Random, wait: Callable[[float], object], *, tries: int
+) -> None:
+    """Send one batch until every entry of it is taken; `batch` keeps only those that are not.
 
     Args:
         queue: where to.
         batch: as `batches` yields it.
         random: for the jitter of pauses.
         wait: called with seconds between tries.
+        tries: at most.
 
     Raises:
         ConfigurationError: SQS refuses an entry for good.
         ServiceUnavailableError: an entry still failed at the last try.
     """
-    for tries in range(1, _TRIES + 1):
+    for number in range(1, tries + 1):
         refusals = queue.send(batch)
-        if not refusals:
+        batch[:] = [refusal.entry for refusal in refusals]
+        if not batch:
             return
         final = next((refusal for refusal in refusals if refusal.final), None)
         if final:
             raise ConfigurationError(f"queue {queue.url} refuses a message: {final.code}")
-        batch = [refusal.entry for refusal in refusals]
-        if tries < _TRIES:
-            wait(pause(tries, random))
+        if number < tries:
+            wait(pause(number, random))
     raise ServiceUnavailableError(
-        f"queue {queue.url} did not take {len(batch)} messages in {_TRIES} tries: {refusals[0].code}"
+        f"queue {queue.url} did not take {len(batch)} messages in {tries} tries: {refusals[0].code}"
     )

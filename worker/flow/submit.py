@@ -18,6 +18,8 @@ from worker.flow.outbox import Sender, batches, send_batch
 WINDOW = 100
 """Tasks held to be shuffled; at most six MiB of messages."""
 
+_SEND_TRIES = 8
+
 Progress = Callable[[int], object]
 
 
@@ -69,8 +71,8 @@ def submit(
 
     tasks = shuffle(pack(transfer.id, to_copy()), WINDOW, random)
     for batch in batches(_entries(tasks)):
-        send_batch(queue, batch, random, time.sleep)
         counts["tasks"] += len(batch)
+        send_batch(queue, batch, random, time.sleep, tries=_SEND_TRIES)
     return counts
 
 
