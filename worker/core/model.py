@@ -81,7 +81,7 @@ class Transfer(msgspec.Struct, frozen=True):
         return self.destination.prefix + key[len(self.source.prefix) :]
 
 
-class ObjectRef(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=False):
+class ObjectRef(msgspec.Struct, frozen=True, array_like=True):
     """One source object as listed. Its fields, in this order, are an object's row in a message.
 
     Attributes:
