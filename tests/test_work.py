@@ -244,6 +244,7 @@ def test_unknown_fields_of_a_newer_release_are_no_matter(cloud: Cloud) -> None:
 # --- objects that fail
 
 
+@pytest.mark.slow
 def test_the_fifth_failing_attempt_is_the_last(faulty: Cloud) -> None:
     trial = fill(faulty, 12)
     faulty.fault("s3:PutObject", "error", bucket=trial.destination, key="out/00003", times=None)
@@ -410,6 +411,7 @@ answers = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 def test_a_hand_over_whose_entries_fail_loses_nothing(faulty: Cloud) -> None:
     """A task that comes for the fourth time is handed over as two halves."""
     trial = fill(faulty, 10)
@@ -477,6 +479,7 @@ def test_a_heartbeat_that_fails_costs_at_most_a_second_delivery(faulty: Cloud) -
     assert trial.dead_letters() == 0
 
 
+@pytest.mark.slow
 def test_every_message_delivered_twice_changes_nothing(faulty: Cloud) -> None:
     trial = fill(faulty, 80, sizes=[0, 10, 50_000])
     send(trial, *tasks_of(trial, 80))
@@ -497,6 +500,7 @@ def slowly(cloud: Cloud, trial: Trial, seconds: float = 1.0) -> None:
     cloud.fault("s3:PutObject", "delay", bucket=trial.destination, times=None, seconds=seconds)
 
 
+@pytest.mark.slow
 def test_a_worker_process_that_is_killed_is_replaced(faulty: Cloud) -> None:
     trial = fill(faulty, 20)
     slowly(faulty, trial)
@@ -513,6 +517,7 @@ def test_a_worker_process_that_is_killed_is_replaced(faulty: Cloud) -> None:
     assert trial.dead_letters() == 0
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_is_killed_leaves_no_process(faulty: Cloud) -> None:
     trial = fill(faulty, 20)
     slowly(faulty, trial)
@@ -555,6 +560,7 @@ def test_worker_processes_that_die_at_once_end_the_worker(cloud: Cloud) -> None:
 # --- settings and logs
 
 
+@pytest.mark.slow
 def test_the_environment_says_all_that_options_say(cloud: Cloud) -> None:
     trial = fill(cloud, 8)
     environment = {
