@@ -5,6 +5,8 @@
 | closed | receives and copies |
 | open | receives nothing, gives its tasks back; probes when `probe_at` has come |
 | half open (a probe succeeded) | receives; the first copy closes it, a fault opens it for twice as long |
+
+A fault that comes when it has been half open for the longest pause is another fault, and starts afresh.
 """
 
 from __future__ import annotations
