@@ -16,10 +16,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from tests.boot import root
 from tests.cloud import ROOT
+from tests.processes import children
 
 TOOLS = {
     "debootstrap": "debootstrap",
@@ -95,24 +95,24 @@ def _control_groups() -> Iterator[list[str]]:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
-    """Run a command in new namespaces, which end with this process whatever ends it."""
-    # Python's own way to end a child with its parent would need a line of C; setpriv and unshare have it.
-    shell = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]
+    """Run a command as the first process of new namespaces, which end with this process whatever ends it."""
+    shut_in = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--mount-proc"]
     with subprocess.Popen(
-        [*shell, "--kill-child", "--mount-proc", *command], cwd=ROOT, env=os.environ | environment
-    ) as process:
+        [*shut_in, "--fork", "--kill-child", *command], cwd=ROOT, env=os.environ | environment
+    ) as unshare:
 
-        def end(_number: int, _frame: FrameType | None) -> None:
-            process.kill()
+        def end(*_: object) -> None:
+            # With the first process, the kernel ends all others, before unshare hears of it.
+            for first in children(unshare.pid):
+                os.kill(first, signal.SIGKILL)
 
         signal.signal(signal.SIGTERM, end)
+        # A terminal's Ctrl-C is for pytest, which has it too.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # A terminal's Ctrl-C has reached pytest as well.
-            return process.wait()
+            return unshare.wait()
         finally:
-            process.kill()
+            end()
 
 
 if __name__ == "__main__":
