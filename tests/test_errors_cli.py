@@ -20,6 +20,7 @@ from worker.core.errors import ListingError
 from worker.flow import listing_files
 
 COMMANDS = ("submit", "work", "verify", "config")
+REACHING = ("submit", "work", "verify")
 NOTHING = {"Statement": [{"Effect": "Allow", "Action": "iam:GetUser", "Resource": "*"}]}
 Done = subprocess.CompletedProcess[str]
 
@@ -93,9 +94,6 @@ def each_command(ground: Ground) -> dict[str, list[str]]:
     }
 
 
-REACHING = ("submit", "work", "verify")
-
-
 # --- the command line
 
 
@@ -133,8 +131,31 @@ def test_an_option_is_not_guessed_from_its_beginning(fleetcopy: Command, ground:
     assert_usage(fleetcopy("work", *ground.queued, "--stream", "3"), "--stream")
 
 
-def test_a_missing_destination(fleetcopy: Command) -> None:
-    assert_usage(fleetcopy("verify", "s3://source"), "DESTINATION")
+@pytest.mark.parametrize("command", REACHING)
+def test_a_side_that_is_not_named(fleetcopy: Command, ground: Ground, command: str) -> None:
+    queue = each_command(ground)[command][3:]
+    assert_told(fleetcopy(command, "s3://source", *queue), 2, "DESTINATION", "FLEETCOPY_DESTINATION")
+    assert_told(fleetcopy(command, *queue, FLEETCOPY_SOURCE=""), 2, "SOURCE", "FLEETCOPY_SOURCE")
+
+
+def test_a_third_location(fleetcopy: Command) -> None:
+    assert_usage(fleetcopy("verify", "s3://source", "s3://destination", "s3://third"), "s3://third")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{source}", "--source-region", "us-east-1", "{destination}"],
+        ["--source-region", "us-east-1", "{source}", "--destination-region", "us-east-1", "{destination}"],
+        ["{source}", "{destination}", "--destination-region", "us-east-1"],
+    ],
+    ids=["between", "before-each", "behind"],
+)
+def test_options_stand_anywhere(fleetcopy: Command, ground: Ground, arguments: list[str]) -> None:
+    words = [word.format(source=ground.source, destination=ground.destination) for word in arguments]
+    done = fleetcopy("verify", *words)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "missing 1" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -185,6 +206,33 @@ def test_config_shows_where_each_setting_comes_from(fleetcopy: Command) -> None:
         "visibility-seconds", "120", "default", "FLEETCOPY_VISIBILITY_SECONDS"
     ]  # fmt: skip
     assert rows["log-group"][1:3] == ["-", "default"]
+
+
+def test_config_shows_both_sides(fleetcopy: Command) -> None:
+    role = "role:arn:aws-cn:iam::123456789012:role/copier"
+    environment = {
+        "FLEETCOPY_SOURCE": "s3://radar/1991/",
+        "FLEETCOPY_SOURCE_REGION": "us-west-2",
+        "FLEETCOPY_SOURCE_ENDPOINT_URL": "http://127.0.0.1:9000",
+        "FLEETCOPY_DESTINATION": "s3://kopie",
+        "FLEETCOPY_DESTINATION_CREDENTIALS": role,
+        "FLEETCOPY_STREAMS": "",
+    }
+    done = fleetcopy("config", "s3://other", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {line.split()[0]: line.split()[1:3] for line in done.stdout.splitlines()}
+    assert rows["source"] == ["s3://other", "option"]
+    assert rows["source-region"] == ["us-west-2", "variable"]
+    assert rows["source-endpoint-url"] == ["http://127.0.0.1:9000", "variable"]
+    assert rows["source-credentials"] == ["default", "default"]
+    assert rows["destination"] == ["s3://kopie", "variable"]
+    assert rows["destination-credentials"] == [role, "variable"]
+    assert rows["streams"] == ["16", "default"]
+
+
+@pytest.mark.parametrize("name", ["log-group", "queue", "source-region", "source-credentials"])
+def test_an_empty_option_is_a_mistake(fleetcopy: Command, name: str) -> None:
+    assert_told(fleetcopy("config", f"--{name}="), 2, f"--{name}")
 
 
 def test_config_shows_what_an_option_says(fleetcopy: Command) -> None:
@@ -352,7 +400,8 @@ def test_no_credentials(cloud: Cloud, ground: Ground, command: str, tmp_path: Pa
     ("command", "side"), [("submit", "source"), ("work", "destination"), ("verify", "destination")]
 )
 def test_an_unknown_profile(fleetcopy: Command, ground: Ground, command: str, side: str) -> None:
-    done = fleetcopy(*each_command(ground)[command], f"--{side}-profile", "no-such-profile")
+    name = "profile:no-such-profile"
+    done = fleetcopy(*each_command(ground)[command], f"--{side}-credentials", name)
     assert_told(done, 3, "no-such-profile", "name a profile")
 
 
@@ -363,10 +412,16 @@ def test_an_unknown_profile_by_environment(fleetcopy: Command, ground: Ground, s
     assert_told(done, 3, "no-such-profile", "name a profile")
 
 
-@pytest.mark.parametrize("value", ["admin", "profile:", "AKIAIOSFODNN7EXAMPLE:secret"])
-def test_credentials_that_are_no_name(fleetcopy: Command, ground: Ground, value: str) -> None:
+@pytest.mark.parametrize("value", ["AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI", "secret:wJalrXUtnFEMI"])
+def test_credentials_that_are_no_name_are_not_repeated(
+    fleetcopy: Command, ground: Ground, value: str
+) -> None:
     done = fleetcopy("verify", *ground.ends, FLEETCOPY_SOURCE_CREDENTIALS=value)
-    assert_told(done, 2, "default or profile:NAME")
+    assert_told(done, 2, "$FLEETCOPY_SOURCE_CREDENTIALS", "default, profile:NAME, role:ARN or secret:ARN")
+    assert "wJalrXUtnFEMI" not in done.stderr
+    done = fleetcopy("config", "--source-credentials", value)
+    assert_told(done, 2, "--source-credentials", "default, profile:NAME, role:ARN or secret:ARN")
+    assert "wJalrXUtnFEMI" not in done.stderr
 
 
 def test_a_profile_serves_the_side_that_names_it(strict: Cloud, tmp_path: Path) -> None:
@@ -383,10 +438,9 @@ def test_a_profile_serves_the_side_that_names_it(strict: Cloud, tmp_path: Path) 
     nobody = strict.user(f"nobody-{uuid4().hex}", NOTHING)
     environment = strict.environment(nobody) | {"AWS_SHARED_CREDENTIALS_FILE": str(files)}
     verify = Command(environment)
-    assert_told(
-        verify("verify", *ground.ends, "--source-profile", "reader"), 3, "destination", "AccessDenied"
-    )
-    done = verify("verify", *ground.ends, "--source-profile", "reader", "--destination-profile", "reader")
+    source = ["--source-credentials", "profile:reader"]
+    assert_told(verify("verify", *ground.ends, *source), 3, "destination", "AccessDenied")
+    done = verify("verify", *ground.ends, *source, "--destination-credentials", "profile:reader")
     assert (done.returncode, done.stderr) == (1, "")
     assert "missing 1" in done.stdout
 

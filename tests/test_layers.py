@@ -20,8 +20,8 @@ PROJECT = {
 }
 INSTALLED = {
     "core": {"msgspec"},
-    "aws": {"boto3", "botocore", "msgspec", "mypy_boto3_logs", "mypy_boto3_s3", "mypy_boto3_sqs"}
-    | {"requests", "urllib3", "watchtower"},
+    "aws": {"boto3", "botocore", "msgspec", "mypy_boto3_logs", "mypy_boto3_s3", "mypy_boto3_secretsmanager"}
+    | {"mypy_boto3_sqs", "mypy_boto3_sts", "requests", "urllib3", "watchtower"},
     "flow": {"msgspec"},
     "top": {"msgspec", "tqdm"},
 }

@@ -571,18 +571,23 @@ def test_the_environment_says_all_that_options_say(cloud: Cloud) -> None:
         "FLEETCOPY_DRAIN_SECONDS": "9",
         "FLEETCOPY_EMPTY_SECONDS": "1",
         "FLEETCOPY_LOG_LEVEL": "debug",
+        "FLEETCOPY_SOURCE": f"s3://{trial.source}/in/",
+        "FLEETCOPY_SOURCE_REGION": "us-east-1",
         "FLEETCOPY_SOURCE_CREDENTIALS": "default",
+        "FLEETCOPY_DESTINATION": f"s3://{trial.destination}/out/",
+        "FLEETCOPY_DESTINATION_REGION": "eu-west-1",
         "FLEETCOPY_DESTINATION_CREDENTIALS": "default",
     }
-    done = trial.command("submit", *trial.ends, **environment)
+    done = trial.command("submit", **environment)
     assert done.returncode == 0, done.stderr
-    with Worker(trial.command.start("work", *trial.ends, "--until-empty", **environment)) as worker:
+    with Worker(trial.command.start("work", "--until-empty", **environment)) as worker:
         assert worker.ended() == 0
     assert [line["streams"] for line in worker.events("ready")] == [3, 3]
     assert {line["seconds"] for line in worker.events("draining")} == {9.0}
     assert {line["seconds"] for line in worker.events("queue empty")} == {1}
     assert len(worker.events("object", level="debug", outcome="copied", proof="md5")) == 8
     proven(trial, 8)
+    assert trial.command("verify", **environment).returncode == 0
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from worker import config
 from worker.aws.logs import CloudWatchHandler
-from worker.aws.metadata import Metadata
+from worker.aws.metadata import INSTANCE_ID, Metadata
 from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
 from worker.core import errors
@@ -25,6 +25,7 @@ from worker.core.plan import Action, Step
 from worker.core.verdict import Finding
 from worker.flow import child, listing_files, log, supervise
 from worker.flow.submit import submit
+from worker.flow.systemd import Systemd
 from worker.flow.verify import verify
 from worker.flow.watch import Watch
 
@@ -74,6 +75,19 @@ def main() -> None:
         sys.exit(1)  # the reader of our output is gone, and there is nobody to tell
 
 
+class _Command(argparse.ArgumentParser):
+    """Takes SOURCE and DESTINATION wherever they stand among the options, though both may be left out."""
+
+    _intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - overloaded
+        """See argparse: it gives up on an optional positional at the first option that follows."""
+        if self._intermixed or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        return self.parse_known_intermixed_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fleetcopy",
@@ -84,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     version = importlib.metadata.version("fleetcopy")
     parser.add_argument("--version", action="version", version=f"fleetcopy {version}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=_Command
+    )
 
     command = _command(commands, "submit", _submit, "list both sides and queue a task for what differs")
     config.add_endpoints(command)
@@ -116,13 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     config.add_endpoints(command)
 
     command = _command(commands, "config", _config, "show the settings, and where each comes from")
-    for setting in config.SETTINGS:
+    config.add_endpoints(command)
+    for setting in config.SETTINGS_OF_WORK:
         config.add_option(command, setting.name)
     return parser
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[_Command],
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,
@@ -183,31 +200,49 @@ def _work(options: argparse.Namespace) -> int:
         log_level=config.text(options, "log-level") or "info",
     )
     log.to_stream(sys.stderr, settings.log_level)
+    systemd = Systemd(config.notify_socket(), config.watchdog())
     supervisor = supervise.Supervisor(
         settings,
         processes=config.processes(options),
         drain_seconds=settings.drain,
         until_empty=config.integer(options, "empty-seconds") if options.until_empty else None,
         depth=queue.depth,
+        systemd=systemd,
     )
     supervisor.mind_signals()
-    if url := config.metadata_url(options):
-        Watch(Metadata(url, time.monotonic), supervisor.notice).start()
-    _check_reach(transfer, queue)
-    with _cloudwatch(config.text(options, "log-group")):
+    systemd.status("starting")
+    url, group = config.metadata_url(options), config.text(options, "log-group")
+    metadata = Metadata(url, time.monotonic) if url else None
+    stream = config.log_stream(_instance_id(metadata)) if group else ""
+    if metadata:
+        Watch(metadata, supervisor.notice).start()
+    with _cloudwatch(group, stream):
+        _check_reach(transfer, queue)
         return 0 if supervisor.run() else 1
 
 
+def _instance_id(metadata: Metadata | None) -> str | None:
+    """The id of this EC2 instance; None where the metadata service is not to be asked, or does not tell."""
+    try:
+        return metadata.get(INSTANCE_ID) if metadata else None
+    except errors.FleetcopyError as error:
+        log.warning("metadata", why=str(error))
+        return None
+
+
 @contextmanager
-def _cloudwatch(group: str | None) -> Iterator[None]:
-    """Log to CloudWatch as well, within; and say afterwards what did not arrive there."""
+def _cloudwatch(group: str | None, stream: str) -> Iterator[None]:
+    """Log to CloudWatch as well, within: at the end what did not arrive there, or the fault that ended it."""
     if group is None:
         yield
         return
-    handler = CloudWatchHandler(group, config.log_stream(), close_seconds=_LOG_CLOSE_SECONDS)
+    handler = CloudWatchHandler(group, stream, close_seconds=_LOG_CLOSE_SECONDS)
     log.also_to(handler)
     try:
         yield
+    except errors.FleetcopyError as error:
+        log.error("ended by a fault", reason=error.reason, why=str(error))
+        raise
     finally:
         log.no_longer_to(handler)
         if handler.lost:
@@ -249,7 +284,7 @@ def _printable(key: str) -> str:
 def _config(options: argparse.Namespace) -> int:
     found = [(setting, config.resolve(options, setting.name)) for setting in config.SETTINGS]
     for setting, value in found:
-        print(f"{setting.name:19} {config.shown(value.value):8} {value.origin:8} {setting.variable}")
+        print(f"{setting.name:25} {config.shown(value.value):8} {value.origin:8} {setting.variable}")
     return 0
 
 

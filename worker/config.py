@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from worker.aws.metadata import DEFAULT_URL
+from worker.core import credentials
 from worker.core.errors import Side, UsageError
 from worker.core.model import Endpoint, Transfer, parse_uri
 
@@ -52,8 +53,27 @@ def _level(text: str) -> str:
     return text
 
 
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+def _location(text: str) -> str:
+    parse_uri(text)
+    return text
+
+
+def _credentials(text: str) -> str:
+    credentials.parse(text)
+    return text
+
+
 class Setting(msgspec.Struct, frozen=True):
-    """One setting: `--name METAVAR`, its environment variable, how to read it, its default, its help."""
+    """One setting: `--name METAVAR`, its environment variable, how to read it, its default, its help.
+
+    `read` raises ValueError, or UsageError where it has better words for what is wrong.
+    """
 
     name: str
     metavar: str
@@ -63,7 +83,7 @@ class Setting(msgspec.Struct, frozen=True):
     help: str
 
 
-SETTINGS = (
+SETTINGS_OF_WORK = (
     Setting("queue", "URL", "FLEETCOPY_QUEUE_URL", _url, None, "URL of the SQS queue that carries the tasks"),
     Setting(
         "processes", "N", "FLEETCOPY_PROCESSES", _positive, None, "worker processes; unset, one per core"
@@ -102,8 +122,49 @@ SETTINGS = (
         "on a Spot Instance: watch the instance metadata for interruption notices, and drain on one",
     ),
     Setting("log-level", "LEVEL", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
-    Setting("log-group", "NAME", "FLEETCOPY_LOG_GROUP", str, None, "CloudWatch log group to log to as well"),
+    Setting("log-group", "NAME", "FLEETCOPY_LOG_GROUP", _text, None, "CloudWatch log group to log to, too"),
 )
+
+
+def _of_side(side: Side) -> tuple[Setting, ...]:
+    variable = f"FLEETCOPY_{side.upper()}"
+    return (
+        Setting(side, side.upper(), variable, _location, None, f"{side}, s3://bucket or s3://bucket/prefix"),
+        Setting(
+            f"{side}-region",
+            "REGION",
+            f"{variable}_REGION",
+            _text,
+            None,
+            "its region; unset, that of the AWS configuration",
+        ),
+        Setting(
+            f"{side}-endpoint-url",
+            "URL",
+            f"{variable}_ENDPOINT_URL",
+            _url,
+            None,
+            "its endpoint, where that is not AWS",
+        ),
+        Setting(
+            f"{side}-credentials",
+            "NAME",
+            f"{variable}_CREDENTIALS",
+            _credentials,
+            "default",
+            "with which to reach it: default (as the AWS CLI finds them), profile:NAME, role:ARN to "
+            "assume, or secret:ARN of a Secrets Manager secret that holds keys",
+        ),
+    )
+
+
+SIDES: dict[Side, tuple[Setting, ...]] = {
+    "source": _of_side("source"),
+    "destination": _of_side("destination"),
+}
+"""The settings of each side of a transfer; the first, its location, stands on the command line by itself."""
+
+SETTINGS = (*SIDES["source"], *SIDES["destination"], *SETTINGS_OF_WORK)
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -115,15 +176,15 @@ class Value(msgspec.Struct, frozen=True):
     origin: str
 
 
-def add_option(parser: argparse.ArgumentParser, name: str) -> None:
+def add_option(options: argparse._ActionsContainer, name: str) -> None:
     """Offer a setting as an option."""
     setting = _BY_NAME[name]
-    default = "" if setting.default is None else f"; default {shown(setting.default)}"
-    parser.add_argument(
-        f"--{name}",
-        metavar=setting.metavar,
-        help=f"{setting.help} (or ${setting.variable}{default})",
-    )
+    options.add_argument(f"--{name}", metavar=setting.metavar, help=_help(setting))
+
+
+def _help(setting: Setting) -> str:
+    default = "" if setting.default in {None, "default"} else f"; default {shown(setting.default)}"
+    return f"{setting.help} (or ${setting.variable}{default})"
 
 
 def shown(value: object) -> str:
@@ -134,20 +195,22 @@ def shown(value: object) -> str:
 
 
 def resolve(options: argparse.Namespace, name: str) -> Value:
-    """The value of a setting that `options` may or may not hold.
+    """The value of a setting that `options` may or may not hold; a variable that is empty is not set.
 
     Raises:
         UsageError: it cannot be read.
     """
     setting = _BY_NAME[name]
     flag = getattr(options, name.replace("-", "_"), None)
-    text = os.environ.get(setting.variable) if flag is None else flag
-    if not text:
+    text = (os.environ.get(setting.variable) or None) if flag is None else flag
+    if text is None:
         return Value(setting.default, "default")
+    spelling = f"${setting.variable}" if flag is None else setting.metavar if name in SIDES else f"--{name}"
     try:
         return Value(setting.read(text), "variable" if flag is None else "option")
+    except UsageError as error:
+        raise UsageError(f"{spelling}: {error}") from None
     except ValueError:
-        spelling = f"${setting.variable}" if flag is None else f"--{name}"
         raise UsageError(f"{spelling}: {text!r} is no value for it: {setting.help}") from None
 
 
@@ -193,26 +256,19 @@ def queue_url(options: argparse.Namespace) -> str:
 
 def add_endpoints(parser: argparse.ArgumentParser) -> None:
     """Offer SOURCE and DESTINATION, and the options of each, in the AWS CLI's spelling."""
-    for side in ("source", "destination"):
-        parser.add_argument(side, metavar=side.upper(), help=f"{side}, s3://bucket or s3://bucket/prefix")
-    for side in ("source", "destination"):
+    for location, *_ in SIDES.values():
+        parser.add_argument(location.name, metavar=location.metavar, nargs="?", help=_help(location))
+    for side, (_, *settings) in SIDES.items():
         group = parser.add_argument_group(side)
-        group.add_argument(f"--{side}-region", metavar="REGION", help="its region; default: the profile's")
-        group.add_argument(
-            f"--{side}-endpoint-url", metavar="URL", help="of an S3-compatible service; default: AWS"
-        )
-        group.add_argument(
-            f"--{side}-profile",
-            metavar="NAME",
-            help=f"AWS profile to use (or ${_credentials_variable(side)} as default or profile:NAME)",
-        )
+        for setting in settings:
+            add_option(group, setting.name)
 
 
 def transfer(options: argparse.Namespace) -> Transfer:
     """The transfer that the options name.
 
     Raises:
-        UsageError: a location is malformed, or source and destination overlap.
+        UsageError: a side is not named or malformed, or source and destination overlap.
     """
     source, destination = _endpoint(options, "source"), _endpoint(options, "destination")
     same_bucket = (source.bucket, source.endpoint_url) == (destination.bucket, destination.endpoint_url)
@@ -224,39 +280,45 @@ def transfer(options: argparse.Namespace) -> Transfer:
 
 
 def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
-    bucket, prefix = parse_uri(getattr(options, side))
-    profile = getattr(options, f"{side}_profile")
+    location = text(options, side)
+    if location is None:
+        name = side.upper()
+        raise UsageError(f"no {side} is named: give {name} as s3://bucket/prefix, or set FLEETCOPY_{name}")
+    bucket, prefix = parse_uri(location)
     # boto3 reads these variables too, but would then take the endpoint for one with DNS of its own.
     url = (
-        getattr(options, f"{side}_endpoint_url")
+        text(options, f"{side}-endpoint-url")
         or os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
     )
-    try:
-        url = _url(url) if url else None
-    except ValueError:
-        raise UsageError(
-            f"{url!r} is not the URL of an endpoint for the {side}: write https://HOST"
-        ) from None
     return Endpoint(
         bucket=bucket,
         prefix=prefix,
-        region=getattr(options, f"{side}_region"),
+        region=text(options, f"{side}-region"),
         endpoint_url=url,
-        credentials=f"profile:{profile}"
-        if profile
-        else os.environ.get(_credentials_variable(side), "default"),
+        credentials=text(options, f"{side}-credentials") or "default",
     )
 
 
-def _credentials_variable(side: str) -> str:
-    return f"FLEETCOPY_{side.upper()}_CREDENTIALS"
+def notify_socket() -> str | None:
+    """Where systemd listens; None: nowhere."""
+    return os.environ.get("NOTIFY_SOCKET") or None
 
 
-def log_stream() -> str:
-    """This machine's log stream: one per boot."""
+def watchdog() -> float | None:
+    """Seconds of silence after which systemd takes this process for dead; None: never.
+
+    Source: sd_watchdog_enabled(3).
+    """
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    is_for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(microseconds) / 1e6 if is_for_us and microseconds.isdecimal() else None
+
+
+def log_stream(instance: str | None) -> str:
+    """The log stream of this machine and boot; by its name where it is no EC2 instance."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         boot = str(os.getpid())
-    return f"{socket.gethostname()}/{boot}"
+    return f"{instance or socket.gethostname()}/{boot}"

@@ -117,7 +117,9 @@ def translate(error: Exception, where: Where) -> errors.FleetcopyError:
         return errors.ConfigurationError(f"{text}. Set up credentials as for the AWS CLI, or name a profile")
     if isinstance(error, boto.EndpointConnectionError | boto.ProxyConnectionError):
         return errors.EndpointUnreachableError(f"{text}. Check the endpoint URL, the region and the network")
-    if isinstance(error, boto.ParamValidationError | boto.InvalidEndpointConfigurationError):
+    if isinstance(
+        error, boto.ParamValidationError | boto.InvalidEndpointConfigurationError | boto.UnknownRegionError
+    ):
         return errors.ObjectRefusedError(text) if where.key else errors.ConfigurationError(text)
     return errors.ServiceUnavailableError(text)
 

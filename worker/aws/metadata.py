@@ -22,6 +22,10 @@ from worker.core.errors import ConfigurationError, ServiceUnavailableError
 
 DEFAULT_URL = "http://169.254.169.254"
 
+INSTANCE_ID = "meta-data/instance-id"
+SPOT_ACTION = "meta-data/spot/instance-action"
+REBALANCE = "meta-data/events/recommendations/rebalance"
+
 _TOKEN_SECONDS = 21_600
 _TIMEOUT_SECONDS = 1.0
 

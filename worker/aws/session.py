@@ -1,7 +1,7 @@
 """boto3 clients from endpoints and names of credentials; the only place that makes them.
 
-Credentials are named, never passed about: `default` is boto3's own chain, `profile:NAME` a profile of the
-AWS configuration files. Metadata credentials come through boto3, which speaks IMDSv2.
+Credentials are named (`core.credentials`), never passed about. Those of an instance's role come through
+boto3, which speaks IMDSv2.
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials
 
+from worker.aws.credentials import SecretCredentials, assumed
 from worker.aws.errors import Where, translated
-from worker.core.errors import UsageError
+from worker.core.credentials import Default, Profile, Role, Secret, parse
+from worker.core.errors import ConfigurationError
 from worker.core.model import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
 
 _FALLBACK_REGION = "us-east-1"
 _CONTROL_TRIES = 6
@@ -35,13 +41,55 @@ _QUEUE_READ_SECONDS = 15
 @functools.cache
 def _session(credentials: str) -> boto3.Session:
     # One per name: a session holds the service models, and the credentials that refresh themselves.
-    scheme, _, name = credentials.partition(":")
-    if credentials == "default":
-        return boto3.Session()
-    if scheme == "profile" and name:
-        with translated(Where(f"credentials {credentials!r}")):
-            return boto3.Session(profile_name=name)
-    raise UsageError(f"{credentials!r} names no credentials: write default or profile:NAME")
+    match parse(credentials):
+        case Default():
+            return boto3.Session()
+        case Profile(name):
+            with translated(Where(f"credentials {credentials!r}")):
+                return boto3.Session(profile_name=name)
+        case Role(arn, partition):
+            return _session_of(assumed(arn, _sts_client(arn, partition)))
+        case Secret(arn, region):
+            secret = SecretCredentials(arn, _secrets_client(arn, region))
+            session = _session_of(secret)
+            session.events.register("after-call.s3", secret.answered)
+            return session
+
+
+class _Given:
+    """botocore's chain of credential providers, cut down to credentials that are at hand."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def load_credentials(self) -> Credentials:
+        """The credentials."""
+        return self._credentials
+
+
+def _session_of(credentials: Credentials) -> boto3.Session:
+    core = botocore.session.get_session()
+    core.register_component("credential_provider", _Given(credentials))
+    return boto3.Session(botocore_session=core)
+
+
+def _sts_client(arn: str, partition: str) -> STSClient:
+    session = _session("default")
+    region = session.region_name or _FALLBACK_REGION
+    with translated(Where(f"STS client for {arn}")):
+        if session.get_partition_for_region(region) != partition:
+            raise ConfigurationError(
+                f"{arn} is in the partition {partition}, which {region} is not. A role can be assumed from "
+                "its own partition alone: set AWS_DEFAULT_REGION to a region of it, or use secret:ARN"
+            )
+        return session.client("sts", region_name=region, config=_config(_CONTROL_TRIES, read_timeout=15))
+
+
+def _secrets_client(arn: str, region: str) -> SecretsManagerClient:
+    with translated(Where(f"Secrets Manager client for {arn}")):
+        return _session("default").client(
+            "secretsmanager", region_name=region, config=_config(_CONTROL_TRIES, read_timeout=15)
+        )
 
 
 def _config(tries: int, connections: int = 10, **more: Any) -> Config:  # noqa: ANN401

@@ -32,7 +32,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         prefix: literal start of the keys that belong to the transfer; no slash is ever added to it.
         region: AWS region, or None for the one that the credentials' profile names.
         endpoint_url: URL of an S3-compatible service, or None for AWS.
-        credentials: name of the credentials, `default` or `profile:NAME`; never the credentials themselves.
+        credentials: name of the credentials, see `core.credentials`; never the credentials themselves.
     """
 
     bucket: str

@@ -2,7 +2,7 @@
 
 Standard input carries one line of settings (names of credentials, never secrets), then at most a few lines
 `drain SECONDS`; its end means that the supervisor is gone, and is a drain too. Standard output carries log
-lines. The exit status is the supervisor's to read: see `Exit`.
+lines, and `READY` once the process can work. The exit status is the supervisor's to read: see `Exit`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from worker.core.model import Transfer
 from worker.flow import log
 from worker.flow.consume import Consumer
 from worker.flow.streams import Streams
+
+READY = "ready"
 
 
 class Exit(enum.IntEnum):
@@ -92,6 +94,8 @@ def _work(settings: ChildSettings) -> Exit:
         visibility=settings.visibility,
         random=random,
     )
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
     threading.Thread(target=_obey, args=(consumer, settings.drain), daemon=True).start()
     consumer.run()
     return Exit.FAILED_OBJECTS if consumer.totals["dead_letters"] else Exit.DRAINED

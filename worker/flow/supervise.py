@@ -1,7 +1,7 @@
 """The supervisor: one worker process per core, their logs, their restarts, and the one drain of all.
 
-It alone minds signals, holds the log stream, and watches whether the queue is empty. A worker process that
-dies is replaced; its tasks come back when their leases end.
+It alone minds signals and notices, holds the log stream, talks to systemd, and watches whether the queue is
+empty. A worker process that dies is replaced; its tasks come back when their leases end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from worker.core.lifecycle import State, advance
 from worker.core.message import to_ascii_json
 from worker.core.notice import Notice, seconds_for_drain
 from worker.flow import log
-from worker.flow.child import ChildSettings, Exit
+from worker.flow.child import READY, ChildSettings, Exit
+from worker.flow.systemd import Systemd
 
 _GRACE_SECONDS = 2.0
 """Seconds beyond its budget after which a draining worker process is killed."""
@@ -41,6 +42,10 @@ class Interrupted(Exception):  # noqa: N818
     """A second signal came: the user does not want to wait for the drain."""
 
 
+class _Ready(msgspec.Struct, frozen=True):
+    child: _Child
+
+
 class _Exited(msgspec.Struct, frozen=True):
     child: _Child
     status: int
@@ -52,9 +57,10 @@ class _Signalled(msgspec.Struct, frozen=True):
 
 class _Noticed(msgspec.Struct, frozen=True):
     notice: Notice
+    drain_until: float
 
 
-_Event = _Exited | _Signalled | _Noticed
+_Event = _Ready | _Exited | _Signalled | _Noticed
 
 
 class _Child:
@@ -71,6 +77,7 @@ class _Child:
             process_group=0,
         )
         self.pid = self._process.pid
+        self.is_ready = False
         self._events = events
         self._write(to_ascii_json(settings))  # whatever the locale
         threading.Thread(target=self._read, daemon=True).start()
@@ -84,7 +91,10 @@ class _Child:
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            log.forward(line.rstrip("\n"))
+            if line.rstrip("\n") == READY:
+                self._events.put(_Ready(self))
+            else:
+                log.forward(line.rstrip("\n"))
         self._events.put(_Exited(self, self._process.wait()))
 
     def drain(self, seconds: float) -> None:
@@ -105,6 +115,7 @@ class Supervisor:
         drain_seconds: budget of a drain.
         until_empty: stop once the queue has been empty for so many seconds; None: never.
         depth: asks how many messages the queue holds.
+        systemd: told how it goes.
     """
 
     def __init__(
@@ -115,23 +126,27 @@ class Supervisor:
         drain_seconds: float,
         until_empty: float | None,
         depth: Callable[[], Depth],
+        systemd: Systemd,
     ) -> None:
         self._settings = settings
         self._processes = processes
         self._drain_seconds = drain_seconds
         self._until_empty = until_empty
         self._depth = depth
+        self._systemd = systemd
         self._state = State.STARTING
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._children: list[_Child] = []
         self._crashes: list[float] = []
         self._restart_at: list[float] = []
         self._failed_objects = False
+        self._was_ready = False
         self._signalled = False
         self._told_to_stop = False
         self._fault: FleetcopyError | None = None
         self._kill_at = float("inf")
         self._ask_at = 0.0
+        self._beat_at = time.monotonic() + systemd.beat
         self._empty_since: float | None = None
 
     def mind_signals(self) -> None:
@@ -140,8 +155,12 @@ class Supervisor:
             signal.signal(number, self._on_signal)
 
     def notice(self, notice: Notice) -> None:
-        """Drain for an interruption; may be called from any thread, before `run` too."""
-        self._events.put(_Noticed(notice))
+        """Drain for an interruption; may be called from any thread, before `run` too.
+
+        The wall clock, in which notices are given, is read here alone: from now on the monotonic one counts.
+        """
+        drain_until = time.monotonic() + seconds_for_drain(notice, time.time())
+        self._events.put(_Noticed(notice, drain_until))
 
     def run(self) -> bool:
         """Work; whether every object that these workers were given up to the end went well.
@@ -172,15 +191,22 @@ class Supervisor:
 
     def _handle(self, event: _Event) -> None:
         match event:
+            case _Ready():
+                self._became_ready(event.child)
             case _Exited():
                 self._exited(event)
             case _Signalled():
                 self._heard_signal(event)
             case _Noticed():
                 self._told_to_stop = True
-                seconds = seconds_for_drain(event.notice, time.time())
                 log.warning("interruption notice", action=event.notice.action, time=event.notice.time)
-                self._drain(seconds)
+                self._drain(max(0.0, event.drain_until - time.monotonic()))
+
+    def _became_ready(self, child: _Child) -> None:
+        child.is_ready = True
+        if not self._was_ready and not self._restart_at and all(each.is_ready for each in self._children):
+            self._was_ready = True
+            self._systemd.ready()
 
     def _heard_signal(self, event: _Signalled) -> None:
         if self._signalled:
@@ -193,6 +219,7 @@ class Supervisor:
         """Stop within `seconds`; a second word to do so can only shorten the time."""
         self._state = advance(self._state, Move.DRAIN)
         self._restart_at.clear()
+        self._systemd.stopping(seconds)
         self._kill_at = min(self._kill_at, time.monotonic() + seconds + _GRACE_SECONDS)
         for child in self._children:
             child.drain(seconds)
@@ -223,7 +250,7 @@ class Supervisor:
             self._restart_at.append(now + _RESTART_SECONDS)
 
     def _patience(self) -> float:
-        due = [self._kill_at, *self._restart_at]
+        due = [self._kill_at, self._beat_at, *self._restart_at]
         if self._watches_queue:
             due.append(self._ask_at)
         # Signals are handled between waits, and an endless wait would keep them out.
@@ -234,6 +261,9 @@ class Supervisor:
         return self._until_empty is not None and self._state is State.RUNNING
 
     def _keep_time(self, now: float) -> None:
+        if now >= self._beat_at:
+            self._beat_at = now + self._systemd.beat
+            self._systemd.alive()
         if now >= self._kill_at:
             self._kill_at = float("inf")
             log.error("drain overdue", processes=len(self._children))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from worker.aws.metadata import Metadata
+from worker.aws.metadata import REBALANCE, SPOT_ACTION, Metadata
 from worker.core.errors import FleetcopyError
 from worker.core.notice import Notice, read
 from worker.flow import log
@@ -17,9 +17,6 @@ from worker.flow import log
 _EVERY_SECONDS = 5.0
 _SELDOMEST_SECONDS = 20.0
 """Between two asks after errors: a notice is given two minutes ahead."""
-
-_ACTION = "meta-data/spot/instance-action"
-_REBALANCE = "meta-data/events/recommendations/rebalance"
 
 
 class Watch:
@@ -57,8 +54,8 @@ class Watch:
     def look(self) -> None:
         """Ask once, and tell what is new."""
         try:
-            action = self._metadata.get(_ACTION)
-            rebalance = self._metadata.get(_REBALANCE)
+            action = self._metadata.get(SPOT_ACTION)
+            rebalance = self._metadata.get(REBALANCE)
         except FleetcopyError as error:
             self._failures = min(self._failures + 1, 8)
             log.warning("metadata", why=str(error), pause=self.pause())
