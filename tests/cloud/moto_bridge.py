@@ -1,7 +1,7 @@
 """From a Request to moto and back: straight to its S3 and SQS handlers, through Flask for all other services.
 
 The straight way saves Flask's routing and its per-request context. S3 is answered under one lock, SQS under
-`moto_sqs.CHANGED`; moto's own state is not safe under threads.
+`moto_sqs.CHANGED`, the rest under `moto_fleet.LOCK`; moto's own state is not safe under threads.
 """
 
 # ruff: noqa: ANN401 - moto's objects are taken as they come
@@ -27,7 +27,7 @@ from moto.sqs.responses import SQSResponse
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from tests.cloud import moto_sqs, objects, s3_checks
+from tests.cloud import moto_fleet, moto_sqs, objects, s3_checks
 from tests.cloud.faults import error_response
 from tests.cloud.journal import Call
 from tests.cloud.web import Request, Response
@@ -59,13 +59,20 @@ class Bridge:
                 return self._direct(SQSResponse.dispatch, request)
         return self._through_flask(request)
 
+    def set(self, **values: float) -> None:
+        """Change settings: `default_checksum` for a PUT without one, and those of `moto_fleet.Settings`."""
+        self.default_checksum = bool(values.pop("default_checksum", self.default_checksum))
+        for name, value in values.items():
+            moto_sqs.put(moto_fleet.settings, name, value)
+
     def reset(self) -> None:
         """Drop all of moto's state."""
         from moto.moto_api._internal.models import moto_api_backend  # noqa: PLC0415 - cheap start
 
-        with self._s3_lock, moto_sqs.CHANGED:
+        with moto_fleet.LOCK, self._s3_lock, moto_sqs.CHANGED:
             moto_api_backend.reset()
             self.default_checksum = False
+            moto_fleet.settings = moto_fleet.Settings()
             moto_sqs.CHANGED.notify_all()
 
     def _s3(self, call: Call, request: Request) -> Response:
@@ -126,7 +133,8 @@ class Bridge:
         return _in_json(request, Response(int(status), headers, raw))
 
     def _through_flask(self, request: Request) -> Response:
-        response = WerkzeugResponse.from_app(self._flask, self._environ(request))
+        with moto_fleet.LOCK:
+            response = WerkzeugResponse.from_app(self._flask, self._environ(request))
         return _in_json(request, _of_werkzeug(response))
 
     def _environ(self, request: Request) -> dict[str, Any]:

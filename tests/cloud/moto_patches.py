@@ -1,6 +1,7 @@
 """moto's gaps in S3 that matter to fleetcopy, each a small patch: what AWS does, what moto does.
 
-Applied once, at the server's start; `moto_sqs` has SQS's. What moto does right is left alone.
+Applied once, at the server's start; `moto_sqs`, `moto_iam`, `moto_fleet` and `moto_stack` have the gaps of
+SQS, IAM, EC2 and CloudFormation. What moto does right is left alone.
 """
 
 # ruff: noqa: ANN401 - moto's objects are taken as they come
@@ -10,7 +11,6 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from moto.iam import access_control
 from moto.s3 import exceptions, models, responses, utils
 
 from tests.cloud import checksums, objects
@@ -29,7 +29,6 @@ def apply() -> None:
     _uploads()
     _bucket_encryption()
     _sorted_names()
-    _batch_permissions()
 
 
 def _checksums() -> None:
@@ -141,16 +140,3 @@ def _sorted_names() -> None:
 
     for name in ("setlist", "pop", "__setitem__", "__delitem__"):
         setattr(store, name, forgetting(getattr(store, name)))
-
-
-def _batch_permissions() -> None:
-    # A batch needs the permission of the single call (SQS Developer Guide, "API permissions"): moto asks
-    # for sqs:SendMessageBatch, which no policy can grant.
-    check = access_control.IAMRequestBase.check_action_permitted
-
-    def as_single(self: Any, resource: str) -> None:
-        if self._action.startswith("sqs:"):
-            self._action = self._action.removesuffix("Batch")
-        check(self, resource)
-
-    put(access_control.IAMRequestBase, "check_action_permitted", as_single)

@@ -62,11 +62,15 @@ class Application:
             case "DELETE", "faults":
                 self._faults.clear()
             case "POST", "settings":
-                self._bridge.default_checksum = bool(arguments["default_checksum"])
+                self._bridge.set(**arguments)
             case "POST", "users":
                 from tests.cloud.moto_bridge import make_user  # noqa: PLC0415 - as in main
 
                 result = make_user(**arguments)
+            case ("GET", "machines") | ("POST", "credentials" | "interrupt" | "rebalance"):
+                from tests.cloud import moto_fleet  # noqa: PLC0415 - as in main
+
+                result = getattr(moto_fleet, name)(**arguments)
             case "POST", "reset":
                 self._bridge.reset()
                 self._journal.clear()
@@ -84,10 +88,10 @@ def main() -> None:
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # moto takes a second to import: not before the options are known to be right.
-    from tests.cloud import moto_bridge, moto_patches, moto_sqs  # noqa: PLC0415
+    from tests.cloud import moto_bridge, moto_fleet, moto_iam, moto_patches, moto_sqs, moto_stack  # noqa: PLC0415
 
-    moto_patches.apply()
-    moto_sqs.apply()
+    for patches in (moto_patches, moto_sqs, moto_iam, moto_fleet, moto_stack):
+        patches.apply()
     holder: list[Application] = []
     server = Server(lambda request: holder[0](request))  # noqa: PLW0108 - it comes later
     bridge = moto_bridge.Bridge(server.port, auth=options.auth)
