@@ -212,7 +212,7 @@ def _modify(self: Any, spot_fleet_request_id: str, target_capacity: Any, termina
     fleet = self.spot_fleet_requests.get(spot_fleet_request_id)
     if fleet is None or fleet.state != "active":
         raise EC2ClientError(
-            "InvalidRequestId.NotFound",
+            "InvalidSpotFleetRequestId.NotFound",
             f"The spot fleet request ID '{spot_fleet_request_id}' does not exist",
         )
     # The API says `default`; `Default` is what moto puts where the caller said nothing.
@@ -293,7 +293,7 @@ def _describe_whole() -> None:
 def _create_resource(
     _cls: Any, _name: str, /, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
 ) -> Any:
-    config = cloudformation_json["Properties"]["RequestConfigData"]
+    config = cloudformation_json["Properties"]["SpotFleetRequestConfigData"]
     backend = ec2_backends[account_id][region_name]
     fleet: Any = backend.request_spot_fleet(
         spot_price=config.get("SpotPrice"),
@@ -317,7 +317,7 @@ def _update_resource(  # noqa: PLR0917 - moto's signature
     account_id: str,
     region_name: str,
 ) -> Any:
-    config = cloudformation_json["Properties"]["RequestConfigData"]
+    config = cloudformation_json["Properties"]["SpotFleetRequestConfigData"]
     kept = [
         {name: value for name, value in properties.items() if name not in IN_PLACE}
         for properties in (original_resource.config, config)
