@@ -17,13 +17,15 @@ from tqdm import tqdm
 from worker import config
 from worker.aws.logs import CloudWatchHandler
 from worker.aws.metadata import INSTANCE_ID, Metadata
+from worker.aws.releases import Shelf
 from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
 from worker.core import errors
 from worker.core.model import Transfer
 from worker.core.plan import Action, Step
+from worker.core.release import Place
 from worker.core.verdict import Finding
-from worker.flow import child, listing_files, log, supervise
+from worker.flow import child, listing_files, log, release, supervise
 from worker.flow.submit import submit
 from worker.flow.systemd import Systemd
 from worker.flow.verify import verify
@@ -130,6 +132,35 @@ def _parser() -> argparse.ArgumentParser:
 
     command = _command(commands, "verify", _verify, "compare the two sides, object by object")
     config.add_endpoints(command)
+
+    command = commands.add_parser("release", help="build and publish what an instance installs")
+    command.description = "Build and publish what an instance of the Spot Fleet installs."
+    releases = command.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _command(
+        releases, "build", _release_build, "make the release of a checkout, and print its folder"
+    )
+    command.add_argument(
+        "--checkout",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="of fleetcopy's repository; default: here",
+    )
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, help="where releases go; default: dist, in the checkout"
+    )
+
+    command = _command(
+        releases,
+        "publish",
+        _release_publish,
+        "upload a release, and print the stack's parameters that name it",
+    )
+    command.add_argument("place", metavar="URI", help="where releases are, s3://bucket or s3://bucket/prefix")
+    command.add_argument(
+        "release", metavar="RELEASE", type=Path, nargs="?", help="its folder; default: the newest in dist"
+    )
 
     command = _command(commands, "config", _config, "show the settings, and where each comes from")
     config.add_endpoints(command)
@@ -274,6 +305,23 @@ def _verify(options: argparse.Namespace) -> int:
         )
     print(verdict)
     return 0 if verdict.proven else 1
+
+
+def _release_build(options: argparse.Namespace) -> int:
+    print(release.build(options.checkout, options.output or options.checkout / "dist"))
+    return 0
+
+
+def _release_publish(options: argparse.Namespace) -> int:
+    place = Place.parse(options.place)
+    folder = options.release or release.latest(Path("dist"))
+    published = release.publish(folder, place, Shelf(config.endpoint_of(place.bucket)))
+    print(
+        f"published {published.version}: {published.sent} of {published.files} files were new",
+        file=sys.stderr,
+    )
+    print("\n".join(published.parameters))
+    return 0
 
 
 def _printable(key: str) -> str:

@@ -285,19 +285,23 @@ def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
         name = side.upper()
         raise UsageError(f"no {side} is named: give {name} as s3://bucket/prefix, or set FLEETCOPY_{name}")
     bucket, prefix = parse_uri(location)
-    # boto3 reads these variables too, but would then take the endpoint for one with DNS of its own.
-    url = (
-        text(options, f"{side}-endpoint-url")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-    )
     return Endpoint(
         bucket=bucket,
         prefix=prefix,
         region=text(options, f"{side}-region"),
-        endpoint_url=url,
+        endpoint_url=text(options, f"{side}-endpoint-url") or _s3_endpoint_url(),
         credentials=text(options, f"{side}-credentials") or "default",
     )
+
+
+def endpoint_of(bucket: str) -> Endpoint:
+    """A bucket reached as the AWS CLI reaches it, by its environment and configuration alone."""
+    return Endpoint(bucket=bucket, endpoint_url=_s3_endpoint_url())
+
+
+def _s3_endpoint_url() -> str | None:
+    # boto3 reads these variables too, but would then take the endpoint for one with DNS of its own.
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def notify_socket() -> str | None:

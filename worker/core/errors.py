@@ -34,6 +34,10 @@ class ListingError(UsageError):
     """A listing cannot be trusted: unreadable, cut short, malformed or out of order."""
 
 
+class ReleaseError(UsageError):
+    """A checkout or a release is not what it must be: incomplete, altered, or in the way of another."""
+
+
 class ConfigurationError(FleetcopyError):
     """Credentials, permissions, a bucket, a queue or a key are not as they must be."""
 
