@@ -29,6 +29,8 @@ from tests.cloud.moto_sqs import put
 
 # Types that change nothing that the embedded AWS does: they are accepted, and nothing is made of them.
 INERT = ("AWS::SQS::QueuePolicy", "AWS::CloudWatch::Alarm", "AWS::EC2::SecurityGroupEgress")
+# Characters of a name that CloudFormation makes up, where moto's would be too long.
+LONGEST_NAMES = {"AWS::SQS::Queue": 80, "AWS::IAM::Role": 64, "AWS::IAM::InstanceProfile": 128}
 VARIABLE = re.compile(r"\$\{(!?)([^}]*)\}")
 SECTIONS = (
     *("AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Rules"),
@@ -42,6 +44,7 @@ def apply() -> None:
     warnings.filterwarnings("ignore", message="Tried to parse")
     put(parsing, "NULL_MODELS", [*parsing.NULL_MODELS, *INERT])
     put(Stack, "parse_template", staticmethod(_parse(Stack.parse_template)))
+    put(parsing, "generate_resource_name", _fitting(parsing.generate_resource_name))
     put(parsing, "clean_json", _resolve(parsing.clean_json))
     put(parsing, "parse_and_create_resource", _remembering(parsing.parse_and_create_resource))
     put(ResourceMap, "load_parameters", _checked(ResourceMap.load_parameters))
@@ -75,6 +78,16 @@ def _parse(parse: Any) -> Any:
         return found
 
     return parsed
+
+
+def _fitting(name: Any) -> Any:
+    def fitting(resource_type: str, stack_name: str, logical_id: str) -> str:
+        # CloudFormation shortens the stack's part of a name.
+        whole: str = name(resource_type, stack_name, logical_id)
+        excess = max(0, len(whole) - LONGEST_NAMES.get(resource_type, len(whole)))
+        return stack_name[: len(stack_name) - excess] + whole[len(stack_name) :]
+
+    return fitting
 
 
 def _conditions_renamed(node: Any) -> Any:
