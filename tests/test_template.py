@@ -287,6 +287,15 @@ def test_a_wrong_value_is_refused_before_anything_is_made(parameter: str, value:
     assert accepts(parameter, value) is good
 
 
+def test_nobody_connects_to_an_instance_and_it_connects_by_https_alone() -> None:
+    group = RESOURCES["SecurityGroup"]["Properties"]
+    rules = [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]]
+    assert rules == [("tcp", 443, 443)] * 2
+    assert "SecurityGroupIngress" not in group
+    metadata = RESOURCES["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["MetadataOptions"]
+    assert (metadata["HttpTokens"], metadata["HttpPutResponseHopLimit"]) == ("required", 1)
+
+
 def test_the_user_data_is_the_file_and_stays_small() -> None:
     data = RESOURCES["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"][
         "Fn::Sub"
