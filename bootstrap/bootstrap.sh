@@ -78,12 +78,13 @@ install_python() {
 
 # No network, no index, no settings of pip's: what is not in the release, by its hash, is not installed.
 install_release() {
-  local python new=$release.new
+  local python installer new=$release.new
   python=$(find_python || install_python)
   mkdir -p "$base/releases"
   rm -rf "$new"
   "$python" -I -m venv --without-pip "$new"
-  PIP_CONFIG_FILE=/dev/null "$new/bin/python" -I "$fetched"/wheels/pip-*.whl/pip install --isolated --quiet \
+  installer=("$fetched"/wheels/pip-*.whl)
+  PIP_CONFIG_FILE=/dev/null "$new/bin/python" -I "${installer[0]}/pip" install --isolated --quiet \
     --no-index --find-links "$fetched/wheels" --require-hashes --requirement "$fetched/requirements.txt" \
     --no-cache-dir --no-warn-script-location --disable-pip-version-check --root-user-action ignore
   "$new/bin/python" -I -m worker --version >/dev/null

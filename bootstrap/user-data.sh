@@ -12,7 +12,7 @@ a() { timeout -v -k 5 30 aws --cli-connect-timeout 5 --cli-read-timeout 10 "$@";
 # A new role is not known everywhere at once.
 try() { a "$@" || { sleep "$pause" && a "$@"; } || { sleep "$pause" && a "$@"; }; }
 
-tell() { a logs "$@" --log-group-name "/fleetcopy/$stack" --log-stream-name "$id/bootstrap"; }
+tell() { a logs "$@" --log-group-name "/fleetcopy/$stack" --log-stream-name "$id/bootstrap" >/dev/null; }
 
 end() {
   status=$?
