@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -16,6 +21,7 @@ from tests.transfers import Trial, wait_for
 from worker.aws.metadata import Metadata
 from worker.core.errors import ConfigurationError, FleetcopyError, ServiceUnavailableError
 from worker.core.notice import Notice
+from worker.flow import log
 from worker.flow.watch import Watch
 
 TERMINATE = '{"action": "terminate", "time": "2026-11-22T12:02:00Z"}'
@@ -111,6 +117,95 @@ def test_refusals(
     assert client.get(ACTION) is None
 
 
+@contextmanager
+def raw(answers: Callable[[bytes], Iterator[bytes]]) -> Iterator[str]:
+    """The URL of a server that sends what `answers` yields for a request, piece by piece."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while request := connection.recv(65_536):
+                for piece in answers(request):
+                    connection.sendall(piece)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def head(length: int | None) -> bytes:
+    field = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+    return b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % field
+
+
+def dripping(request: bytes) -> Iterator[bytes]:
+    """An answer that comes byte by byte, none of them late, and never ends."""
+    if b"api/token" in request:
+        yield head(5) + b"token"
+        return
+    yield head(1000)
+    for _ in range(999):
+        yield b"x"
+        time.sleep(0.1)
+
+
+def endless(request: bytes) -> Iterator[bytes]:
+    """An answer that is larger than any memory."""
+    if b"api/token" in request:
+        yield head(5) + b"token"
+        return
+    yield head(None)
+    while True:
+        yield b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
+
+
+def cut(request: bytes) -> Iterator[bytes]:
+    """An answer that ends before its end."""
+    yield head(5) + b"token" if b"api/token" in request else head(1000) + b"{"
+
+
+@pytest.mark.parametrize("answers", [dripping, endless, cut])
+def test_an_answer_without_end_is_given_up(answers: Callable[[bytes], Iterator[bytes]]) -> None:
+    began = time.monotonic()
+    with raw(answers) as url, pytest.raises(ServiceUnavailableError):
+        Metadata(url, time.monotonic).get(ACTION)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("token", ["", "a\nb", "t\u00f6ken", "\u20ac", "x" * 20_000])
+def test_a_token_that_is_none_is_asked_for_again(
+    server: metadata.Metadata, client: Metadata, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "answer", lambda *_: (200, token))
+        with pytest.raises(ServiceUnavailableError):
+            client.get(ACTION)
+    server.values[ACTION] = STOP
+    assert client.get(ACTION) == STOP
+
+
+def test_nobody_takes_the_connection(clock: Clock) -> None:
+    """Packets that vanish: a full backlog answers no new connection."""
+    with socket.socket() as full, ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        began = time.monotonic()
+        with pytest.raises(ServiceUnavailableError, match="timed out"):
+            Metadata(f"http://127.0.0.1:{full.getsockname()[1]}", clock).get(ACTION)
+        assert time.monotonic() - began < 5
+
+
 def test_nobody_there(clock: Clock) -> None:
     with metadata.Metadata() as gone:
         url = gone.url
@@ -148,12 +243,96 @@ def test_each_new_notice_is_told_once(server: metadata.Metadata, watch: Watch, h
     assert told == ["terminate", "stop", "unknown"]
 
 
-def test_a_rebalance_recommendation_is_no_notice(
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        (TERMINATE, "terminate"),
+        (STOP, "stop"),
+        ('{"action": "hibernate"}', "hibernate"),
+        ('{"action": "vanish"}', "vanish"),
+        ('{"action": "terminate", "time": ', "unknown"),
+        ("<html>", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_whatever_stands_there_is_told(
+    server: metadata.Metadata, watch: Watch, heard: list[Notice], text: str, action: str
+) -> None:
+    server.values[ACTION] = text
+    watch.look()
+    assert [notice.action for notice in heard] == [action]
+
+
+def test_a_notice_with_another_time_is_another(
     server: metadata.Metadata, watch: Watch, heard: list[Notice]
+) -> None:
+    for text in (TERMINATE, TERMINATE.replace("12:02", "12:01")):
+        server.values[ACTION] = text
+        watch.look()
+    assert [notice.time for notice in heard] == ["2026-11-22T12:02:00Z", "2026-11-22T12:01:00Z"]
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged."""
+    written = io.StringIO()
+    log.to_stream(written, "info")
+    yield written
+    log.to_stream(sys.stderr, "info")
+
+
+def test_a_rebalance_recommendation_is_logged_once_and_is_no_notice(
+    server: metadata.Metadata, watch: Watch, heard: list[Notice], lines: io.StringIO
 ) -> None:
     server.values[REBALANCE] = '{"noticeTime": "2026-11-22T12:00:00Z"}'
     watch.look()
+    watch.look()
     assert heard == []
+    assert lines.getvalue().count('"event":"rebalance recommended"') == 1
+    assert "2026-11-22T12:00:00Z" in lines.getvalue()
+
+
+def test_a_notice_needs_no_answer_about_rebalancing(
+    server: metadata.Metadata, watch: Watch, heard: list[Notice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = server.answer
+
+    def half(method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        return (500, "") if path.endswith(REBALANCE) else answer(method, path, headers)
+
+    monkeypatch.setattr(server, "answer", half)
+    server.values[ACTION] = TERMINATE
+    watch.look()
+    assert len(heard) == 1
+    assert watch.pause() == 10
+
+
+def test_a_failure_that_lasts_is_logged_once(
+    server: metadata.Metadata, watch: Watch, lines: io.StringIO
+) -> None:
+    server.token_faults.extend([503] * 3)
+    for _ in range(3):
+        watch.look()
+    assert lines.getvalue().count('"event":"metadata"') == 1
+
+
+def test_the_watch_outlives_what_nobody_foresaw(
+    server: metadata.Metadata, client: Metadata, lines: io.StringIO
+) -> None:
+    def stumble(_notice: Notice) -> None:
+        raise RuntimeError("unforeseen")
+
+    watch = Watch(client, stumble)
+    server.values[ACTION] = TERMINATE
+    watch.look()
+    assert "unforeseen" in lines.getvalue()
+    assert watch.pause() == 10
+
+
+def test_the_first_look_is_at_once(server: metadata.Metadata, watch: Watch, heard: list[Notice]) -> None:
+    server.values[ACTION] = TERMINATE
+    watch.start()
+    wait_for(lambda: len(heard) == 1, 3, "the notice")
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])

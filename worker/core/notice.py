@@ -2,10 +2,9 @@
 
 | the notice says | seconds for the drain |
 |---|---|
-| stop, terminate, or an action that nobody knows yet | until its time, less a reserve |
+| stop, terminate, or an action that nobody knows yet | until its time, less a reserve, `LONGEST` at most |
 | hibernate | `AT_ONCE`: hibernation begins with the notice |
-| a time that cannot be (past, or further off than any notice is given) | `UNSURE` |
-| no time, or none that can be read | `UNSURE` |
+| a time that is past, or none that can be read: the clock or the notice is wrong | `LONGEST` |
 
 Source: EC2 User Guide, "Spot Instance interruption notices": two minutes' warning, as
 `{"action": "terminate", "time": "2017-09-18T08:22:00Z"}`.
@@ -18,12 +17,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-RESERVE = 10.0
-"""Seconds between the end of a drain and the interruption, for the logs to be sent."""
+RESERVE = 20.0
+"""Seconds between the end of a drain and the interruption: for stragglers, logs and a clean power-off."""
 
 AT_ONCE = 5.0
-UNSURE = 100.0
-_LONGEST_WARNING = 180.0
+LONGEST = 100.0
+"""Two minutes less the reserve, whatever a clock that is slow makes of the notice's time."""
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -37,7 +36,7 @@ def read(text: str) -> Notice:
     """The notice in an answer of the metadata service; what cannot be read is a notice all the same."""
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Notice("unknown", "")
     if not isinstance(fields, dict):
         return Notice("unknown", "")
@@ -56,8 +55,6 @@ def seconds_for_drain(notice: Notice, now: float) -> float:
     try:
         at = datetime.fromisoformat(notice.time)
     except ValueError:
-        return UNSURE
+        return LONGEST
     left = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
-    if not 0 < left <= _LONGEST_WARNING:
-        return UNSURE
-    return max(AT_ONCE, left - RESERVE)
+    return min(LONGEST, max(AT_ONCE, left - RESERVE)) if left > 0 else LONGEST

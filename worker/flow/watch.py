@@ -7,6 +7,7 @@ instance is still safe, since leases lapse.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from worker.aws.metadata import REBALANCE, SPOT_ACTION, Metadata
@@ -43,9 +44,9 @@ class Watch:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(self.pause()):
+        while True:
             self.look()
+            time.sleep(self.pause())
 
     def pause(self) -> float:
         """Seconds until the next ask: longer after each failure, within bounds."""
@@ -54,21 +55,26 @@ class Watch:
     def look(self) -> None:
         """Ask once, and tell what is new."""
         try:
-            action = self._metadata.get(SPOT_ACTION)
-            rebalance = self._metadata.get(REBALANCE)
+            self._mind_action(self._metadata.get(SPOT_ACTION))
+            self._mind_rebalance(self._metadata.get(REBALANCE))
         except FleetcopyError as error:
             self._failures = min(self._failures + 1, 8)
-            log.warning("metadata", why=str(error), pause=self.pause())
-            return
+            say = log.warning if self._failures == 1 else log.debug
+            say("metadata", why=str(error), pause=self.pause())
         except Exception:  # noqa: BLE001 - the watch must outlive whatever it meets
             self._failures = min(self._failures + 1, 8)
             log.error("bug")
-            return
-        self._failures = 0
-        if rebalance is not None and rebalance != self._rebalance:
-            log.info("rebalance recommended", notice=rebalance)
-        self._rebalance = rebalance
-        notice = None if action is None else read(action)
+        else:
+            self._failures = 0
+
+    def _mind_action(self, text: str | None) -> None:
+        notice = None if text is None else read(text)
         if notice is not None and notice != self._last:
             self._on_notice(notice)
         self._last = notice
+
+    def _mind_rebalance(self, text: str | None) -> None:
+        """Advice that the instance may be interrupted: to drain on it would be to drain for ever."""
+        if text is not None and text != self._rebalance:
+            log.info("rebalance recommended", notice=text)
+        self._rebalance = text
