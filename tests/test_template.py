@@ -341,12 +341,12 @@ def test_the_readme_says_what_replaces_what() -> None:
 
 def write() -> None:
     """Write the table into the README, and the user data into the template."""
-    README.write_text(README.read_text().replace(section("replaces"), table()))
     before, after = PATH.read_text().split("Fn::Base64: !Sub |\n")
     lines = USER_DATA.read_text().splitlines()
     data = "".join(f"{' ' * 12}{line}".rstrip() + "\n" for line in lines)
     rest = re.sub(r"\A( {12}.*\n|\n(?= {12}))*", "", after)
     PATH.write_text(f"{before}Fn::Base64: !Sub |\n{data}{rest}")
+    README.write_text(README.read_text().replace(section("replaces"), table()))
 
 
 if __name__ == "__main__":
