@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any, Self
 from uuid import uuid4
@@ -18,7 +20,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from tests.cloud import Cloud
+from tests.cloud import Cloud, metadata
 from tests.conftest import Command
 from tests.processes import alive, children
 from tests.transfers import Trial, wait_for
@@ -636,6 +638,59 @@ def test_the_log_goes_to_cloudwatch_as_well(cloud: Cloud) -> None:
     assert [json.loads(event["message"]) for event in sent] == worker.log
     assert {"ready", "task", "stopped"} <= {line["event"] for line in worker.log}
     assert "/" in stream["logStreamName"]
+
+
+STREAMS = {
+    "an-instance": ("i-0123456789abcdef0", [], "i-0123456789abcdef0"),
+    "no-id": (None, [], socket.gethostname()),
+    "an-id-that-is-none": ("not: a *name*", [], socket.gethostname()),
+    "metadata-out-of-order": ("i-0123456789abcdef0", [503], socket.gethostname()),
+    "metadata-that-hangs": ("i-0123456789abcdef0", [0], socket.gethostname()),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["an-instance", "metadata-that-hangs"]
+    + [
+        pytest.param(case, marks=pytest.mark.slow)
+        for case in ("no-id", "an-id-that-is-none", "metadata-out-of-order")
+    ],
+)
+def test_the_log_stream_is_the_instance_s_and_its_boot_s(cloud: Cloud, case: str) -> None:
+    instance, faults, name = STREAMS[case]
+    trial = fill(cloud, 1)
+    logs, group = cloud.client("logs"), f"/fleetcopy/{uuid4().hex}"
+    logs.create_log_group(logGroupName=group)
+    with metadata.Metadata() as server:
+        if instance:
+            server.values["meta-data/instance-id"] = instance
+        server.faults.extend(faults)
+        environment = {
+            "AWS_EC2_METADATA_DISABLED": "false",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": server.url,
+        }
+        trial.command = Command(cloud.environment() | environment)
+        with Worker(trial.start("--spot-notices", "on", "--log-group", group)) as worker:
+            wait_for(lambda: bool(worker.events("ready")), 20, "a worker process")
+            worker.process.terminate()
+            assert worker.ended() == 0
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    assert stream["logStreamName"] == f"{name}/{boot}"
+
+
+def test_cloudwatch_hears_why_a_worker_ended(cloud: Cloud) -> None:
+    trial = fill(cloud, 1)
+    trial.destination = f"no-such-{uuid4().hex}"
+    logs, group = cloud.client("logs"), f"/fleetcopy/{uuid4().hex}"
+    logs.create_log_group(logGroupName=group)
+    with Worker(trial.start("--log-group", group)) as worker:
+        assert worker.ended() == 3
+    (event,) = logs.filter_log_events(logGroupName=group)["events"]
+    line = json.loads(event["message"])
+    assert (line["event"], line["reason"]) == ("ended by a fault", "Configuration")
+    assert trial.destination in line["why"]
 
 
 def test_a_missing_log_group_is_said_at_once(cloud: Cloud) -> None:

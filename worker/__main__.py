@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -254,11 +255,14 @@ def _work(options: argparse.Namespace) -> int:
 
 def _instance_id(metadata: Metadata | None) -> str | None:
     """The id of this EC2 instance; None where the metadata service is not to be asked, or does not tell."""
+    if metadata is None:
+        return None
     try:
-        return metadata.get(INSTANCE_ID) if metadata else None
+        answer = metadata.get(INSTANCE_ID) or ""
     except errors.FleetcopyError as error:
         log.warning("metadata", why=str(error))
         return None
+    return answer if re.fullmatch(r"i-[0-9a-z]{1,40}", answer) else None
 
 
 @contextmanager

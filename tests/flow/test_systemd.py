@@ -121,6 +121,7 @@ def test_a_worker_is_ready_once_its_processes_are_and_gives_signs_of_life(
     listener.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stuck_gives_no_sign(cloud: Cloud, tmp_path: Path) -> None:
     listener = Listener(str(tmp_path / "notify"))
     trial = fill(cloud, 1)
@@ -148,6 +149,7 @@ def test_a_worker_that_reaches_no_endpoint_is_not_ready(cloud: Cloud, tmp_path: 
     listener.close()
 
 
+@pytest.mark.slow
 def test_another_process_s_watchdog_is_not_ours(cloud: Cloud, tmp_path: Path) -> None:
     listener = Listener(str(tmp_path / "notify"))
     trial = fill(cloud, 1)

@@ -1,0 +1,167 @@
+"""One drain of several words: a supervisor with a real worker process, and an object that will not end."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.cloud import Cloud
+from tests.test_transferrer import adopt
+from tests.test_work import ends_of, fill
+from tests.transfers import Trial, wait_for
+from worker.aws import session
+from worker.aws.sqs import Depth
+from worker.core import notice as notices
+from worker.core.errors import ConfigurationError
+from worker.core.notice import Notice
+from worker.flow import log
+from worker.flow.child import ChildSettings
+from worker.flow.supervise import Supervisor
+from worker.flow.systemd import Systemd
+
+HIBERNATE = Notice("hibernate", "")
+SHORT, LONG = 4.0, 60.0
+"""Seconds; the short is longer than a poll, which a drain has to await."""
+
+
+class Running:
+    """A supervisor that runs on a thread, and its log."""
+
+    def __init__(self, supervisor: Supervisor, lines: io.StringIO) -> None:
+        self.supervisor = supervisor
+        self.result: bool | BaseException | None = None
+        self._lines = lines
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.result = self.supervisor.run()
+        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+            self.result = error
+
+    def start(self) -> None:
+        """Run it."""
+        self._thread.start()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Log lines of one event."""
+        lines = [
+            json.loads(line) for line in self._lines.getvalue().splitlines(keepends=True) if "\n" in line
+        ]
+        return [line for line in lines if line["event"] == name]
+
+    def ended(self, seconds: float) -> bool | BaseException | None:
+        """What `run` returned or raised, within so many seconds."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive()
+        return self.result
+
+
+@pytest.fixture
+def trial(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    """One object, whose write takes twenty seconds; and a short `AT_ONCE`."""
+    adopt(monkeypatch, cloud.environment())
+    monkeypatch.setenv("PYTHONPATH", cloud.environment()["PYTHONPATH"])
+    monkeypatch.setattr(notices, "AT_ONCE", SHORT)
+    trial = fill(cloud, 1)
+    trial.submit()
+    cloud.clear_journal()
+    cloud.fault("s3:PutObject", "delay", bucket=trial.destination, times=None, seconds=20)
+    yield trial
+    cloud.clear_faults()
+    session._session.cache_clear()  # noqa: SLF001
+
+
+@pytest.fixture
+def running(cloud: Cloud, trial: Trial) -> Iterator[Running]:
+    settings = ChildSettings(
+        transfer=msgspec.structs.replace(
+            ends_of(trial),
+            source=msgspec.structs.replace(ends_of(trial).source, endpoint_url=cloud.url),
+            destination=msgspec.structs.replace(ends_of(trial).destination, endpoint_url=cloud.url),
+        ),
+        queue_url=trial.queue.url,
+        streams=4,
+        visibility=120,
+        drain=SHORT,
+        log_level="info",
+    )
+    lines = io.StringIO()
+    log.to_stream(lines, "info")
+    yield Running(
+        Supervisor(
+            settings,
+            processes=1,
+            drain_seconds=LONG,
+            until_empty=None,
+            depth=lambda: Depth(0, 0, 0),
+            systemd=Systemd(None, None),
+        ),
+        lines,
+    )
+    log.to_stream(sys.stderr, "info")
+
+
+def until(seconds: float) -> Notice:
+    at = datetime.now(UTC) + timedelta(seconds=seconds + notices.RESERVE)
+    return Notice("terminate", at.isoformat())
+
+
+Word = Callable[[Supervisor], None]
+WORDS: dict[str, Word] = {
+    "notice of two minutes": lambda supervisor: supervisor.notice(until(LONG)),
+    "notice that leaves nothing": lambda supervisor: supervisor.notice(until(1)),
+    "hibernation": lambda supervisor: supervisor.notice(HIBERNATE),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("notice of two minutes", "hibernation"),
+        ("notice that leaves nothing", "notice of two minutes"),
+    ],
+)
+def test_of_two_notices_the_shorter_time_wins(
+    trial: Trial, running: Running, first: str, second: str
+) -> None:
+    running.start()
+    wait_for(lambda: trial.messages()["in_flight"] == 1, 20, "the task in hand")
+    WORDS[first](running.supervisor)
+    wait_for(lambda: len(running.events("draining")) == 1, 5, "the drain")
+    began = time.monotonic()
+    WORDS[second](running.supervisor)
+    assert running.ended(15) is True
+    assert time.monotonic() - began < SHORT + 4
+    assert len(running.events("interruption notice")) == 2
+    assert trial.messages() == {"visible": 1, "in_flight": 0, "delayed": 0}
+
+
+@pytest.mark.slow
+def test_a_notice_counts_from_when_it_came(trial: Trial, running: Running) -> None:
+    """One that comes while the worker is being started: the time until it is heeded is part of its time."""
+    running.supervisor.notice(until(8))
+    time.sleep(3)
+    running.start()
+    assert running.ended(15) is True
+    (draining,) = running.events("draining")
+    assert 3 < draining["seconds"] < 5.5
+    assert trial.messages()["in_flight"] == 0
+
+
+def test_a_worker_process_that_gives_up_is_a_configuration_error(cloud: Cloud, running: Running) -> None:
+    sqs = cloud.client("sqs")
+    url = running.supervisor._settings.queue_url  # noqa: SLF001
+    sqs.delete_queue(QueueUrl=url)
+    running.start()
+    assert isinstance(running.ended(20), ConfigurationError)
