@@ -309,6 +309,7 @@ def test_the_longest_parameters_fit(strict: Cloud) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_outputs_can_be_pasted(strict: Cloud) -> None:
     stack = Stack(strict, SourcePrefix=ODD, DestinationPrefix=ODD).up()
     strict.client("s3").put_object(Bucket=stack.source, Key=f"{ODD}a", Body=b"a")
@@ -341,6 +342,7 @@ def test_a_new_release_touches_neither_fleet_nor_running_instances(strict: Cloud
     assert stack.parameter("release")["Value"].endswith(f"/0.2.0+ba9876543210 {'f' * 64}")
 
 
+@pytest.mark.slow
 def test_scaling_up_keeps_the_fleet_and_its_instances(strict: Cloud) -> None:
     stack = Stack(strict, TargetCapacity="1").up()
     before = stack.state()
@@ -426,6 +428,7 @@ def denied(stack: Stack, other: Stack) -> dict[str, Callable[[], Any]]:
     }
 
 
+@pytest.mark.slow
 def test_the_workers_role_may_do_this_and_nothing_else(strict: Cloud, stack: Stack) -> None:
     other = Stack(strict).up()
     s3 = strict.client("s3")
