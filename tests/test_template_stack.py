@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -499,6 +500,7 @@ def test_none_of_the_roles_permissions_on_buckets_and_queues_is_idle(strict: Clo
     assert worker.returncode == 0, log
     done = Work(stack).until_empty()
     asked = strict.counts()
+    assert not [row for row in strict.journal() if row["status"] == HTTPStatus.FORBIDDEN]
     assert done.returncode == 1, f"the message that is no task: {done.stderr}"
     tags = s3.get_object_tagging(Bucket=stack.destination, Key="out/b")["TagSet"]
     assert tags == [{"Key": "colour", "Value": "red"}]
