@@ -198,7 +198,7 @@ def _complete(backend: Any, instance: Any, fleet_id: str, data: dict[str, Any]) 
     """Give an instance what moto leaves out of a spot request."""
     instance.add_tags({FLEET_TAG: fleet_id})
     instance.instance_initiated_shutdown_behavior = data.get("InstanceInitiatedShutdownBehavior", "stop")
-    instance.notice = instance.rebalance = None
+    instance.notice = instance.rebalance = instance.replaces = None
     profile = data.get("IamInstanceProfile")
     if profile:
         backend.associate_iam_instance_profile(
@@ -263,10 +263,15 @@ def _replace_ended() -> None:
     terminate = EC2Backend.terminate_instances
 
     def replacing(self: Any, instance_ids: list[str]) -> Any:
+        before = {fleet: list(fleet.spot_requests) for fleet in self.spot_fleet_requests.values()}
         ended = terminate(self, instance_ids)
-        for fleet in self.spot_fleet_requests.values():
+        for fleet, requests in before.items():
             if fleet.state == "active":
+                gone = [request.instance.id for request in requests if request not in fleet.spot_requests]
                 fleet.create_spot_requests(fleet.target_capacity - len(fleet.spot_requests))
+                new = [request.instance for request in fleet.spot_requests if request not in requests]
+                for instance, replaced in zip(new, gone, strict=False):
+                    instance.replaces = replaced
         return ended
 
     put(EC2Backend, "terminate_instances", replacing)
@@ -401,6 +406,7 @@ def _machine(backend: Any, instance: Any) -> dict[str, Any]:
         "role": association and association.iam_instance_profile.roles[0].name,
         "notice": instance.notice,
         "rebalance": instance.rebalance,
+        "replaces": instance.replaces,
     }
 
 

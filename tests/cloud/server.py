@@ -36,7 +36,10 @@ class Application:
     def __call__(self, request: Request) -> Response:
         """Answer one request and record it."""
         if request.path.startswith(CONTROL):
-            return self._control(request.path.removeprefix(CONTROL), request)
+            try:
+                return self._control(request.path.removeprefix(CONTROL), request)
+            except ValueError as error:
+                return Response(400, {"Content-Type": "text/plain"}, f"{error}\n".encode())
         call = classify(request)
         received = len(request.body)
         try:

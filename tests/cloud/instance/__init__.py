@@ -1,0 +1,1 @@
+"""What a machine of `tests.cloud.fleet` runs: its init, and stand-ins for the tools that ask it."""
