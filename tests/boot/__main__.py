@@ -17,9 +17,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.boot import root
+from tests.boot import RELEASE_FOLDER, ROOT_FOLDER, root
 from tests.cloud import ROOT
 from tests.processes import children
+from worker.flow import release
 
 TOOLS = {
     "debootstrap": "debootstrap",
@@ -42,28 +43,25 @@ exec "$@"
 """
 
 
+PYTEST = ["-m", "pytest", "-m", "boot", "-rP", "tests/boot"]
+
+
 def main() -> int:
     """Run the tests; pytest's exit status."""
     _require()
+    # What needs a network comes first: the root, and the wheels of the release.
     made = root.cached()
     with tempfile.TemporaryDirectory(prefix="fleetcopy-boot-") as folder, _control_groups() as groups:
-        return _run(
-            [
-                "sh",
-                "-euc",
-                SHUT_IN,
-                "sh",
-                sys.executable,
-                "-m",
-                "pytest",
-                "-m",
-                "boot",
-                "-rP",
-                "tests/boot",
-                *sys.argv[1:],
-            ],
-            {"TMPDIR": folder, "CONTROL_GROUPS": " ".join(groups), "FLEETCOPY_TEST_ROOT": str(made)},
-        )
+        built = release.build(ROOT, Path(folder, "release"))
+        scratch = Path(folder, "scratch")
+        scratch.mkdir()
+        environment = {
+            "TMPDIR": str(scratch),
+            "CONTROL_GROUPS": " ".join(groups),
+            ROOT_FOLDER: str(made),
+            RELEASE_FOLDER: str(built),
+        }
+        return _run(["sh", "-euc", SHUT_IN, "sh", sys.executable, *PYTEST, *sys.argv[1:]], environment)
 
 
 def _require() -> None:

@@ -4,8 +4,8 @@ cloud-init finds the user data in a NoCloud seed, unchanged. All else that is pu
 what an instance finds around it: the AWS CLI that it comes with, and the way to AWS, which here is a variable
 in the environment of all that systemd starts. Credentials are the metadata service's business.
 
-systemd-nspawn takes nothing of the unit's sandboxing away; it only gives the machine no CAP_NET_ADMIN, and
-whatever control groups this kernel has.
+All of the unit's sandboxing is in force, but for what the host decides: DevicePolicy needs its control
+groups, and LimitNOFILE stays below its own limit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ META_DATA = """\
 instance-id: {0}
 local-hostname: {0}
 """
-JOURNAL_TAIL = 60
+JOURNAL_TAIL = 40
 CONSOLE_TAIL = 4_000
 
 
@@ -104,8 +104,10 @@ class Machine:
         self._process.kill()  # its machine ends with it
         self._process.wait()
         if kind:
-            tail = "\n".join(entry["MESSAGE"] for entry in self.journal()[-JOURNAL_TAIL:])
-            print(f"the journal of {self._name} ended with:\n{tail}")
+            told = [entry["MESSAGE"] for entry in self.journal() if entry["_PID"] != "1"]
+            print(f"the journal of {self._name}, systemd's own words apart, ended with:")
+            print(*told[-JOURNAL_TAIL:], sep="\n")
+        # Its processes may still be on their way out.
         unmount = ["umount", "--lazy"]
         subprocess.run([*unmount, self._root], check=True)
 
@@ -133,23 +135,32 @@ class Machine:
         assert self._process.wait(seconds) == 0, self.console()[-CONSOLE_TAIL:]
 
     def run(self, *command: str) -> str:
-        """Run a command in the running machine; what it prints."""
+        """Run a command in the running machine; what it prints, also as errors."""
         assert self._process
         (leader,) = children(self._process.pid)
         enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd=/"]
-        done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        done = subprocess.run(
+            [*enter, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}"
         return done.stdout
 
-    def read(self, path: str) -> str:
-        """A file of the machine."""
-        return (self._root / path).read_text()
+    @property
+    def written(self) -> Path:
+        """All that the machine has written, and what was put into it."""
+        return self._folder / "upper"
 
     def journal(self) -> list[dict[str, Any]]:
-        """The journal's entries, in order; `__REALTIME_TIMESTAMP` is in microseconds."""
-        command = ["journalctl", f"--directory={self._root}/var/log/journal", "--output=json", "--all"]
-        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        return [json.loads(line) for line in lines]
+        """The journal's entries so far, in order; their fields are those of systemd.journal-fields(7)."""
+        command = ["journalctl", f"--directory={self.written}/var/log/journal", "--output=json", "--all"]
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        return [{"MESSAGE": "", "_PID": "", **json.loads(line)} for line in lines]
+
+    def when(self, message: str) -> float:
+        """When the journal first had a message that holds this, in seconds since the epoch."""
+        found = [entry for entry in self.journal() if message in entry["MESSAGE"]]
+        assert found, f"the journal has no {message!r}"
+        return int(found[0]["__REALTIME_TIMESTAMP"]) / 1e6
 
 
 def _manager(environment: Mapping[str, str]) -> str:
