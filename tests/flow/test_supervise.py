@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.cloud import Cloud
+from tests.flow.test_systemd import Listener
+from tests.processes import children
 from tests.test_transferrer import adopt
 from tests.test_work import ends_of, fill
 from tests.transfers import Trial, wait_for
@@ -82,8 +87,8 @@ def trial(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
 
 
 @pytest.fixture
-def running(cloud: Cloud, trial: Trial) -> Iterator[Running]:
-    settings = ChildSettings(
+def settings(cloud: Cloud, trial: Trial) -> ChildSettings:
+    return ChildSettings(
         transfer=msgspec.structs.replace(
             ends_of(trial),
             source=msgspec.structs.replace(ends_of(trial).source, endpoint_url=cloud.url),
@@ -95,19 +100,25 @@ def running(cloud: Cloud, trial: Trial) -> Iterator[Running]:
         drain=SHORT,
         log_level="info",
     )
+
+
+def supervisor(settings: ChildSettings, processes: int, address: str | None) -> Supervisor:
+    return Supervisor(
+        settings,
+        processes=processes,
+        drain_seconds=LONG,
+        until_empty=None,
+        depth=lambda: Depth(0, 0, 0),
+        systemd=Systemd(address, None),
+    )
+
+
+@pytest.fixture
+def running(settings: ChildSettings) -> Iterator[Running]:
+    """One with one worker process, and no systemd."""
     lines = io.StringIO()
     log.to_stream(lines, "info")
-    yield Running(
-        Supervisor(
-            settings,
-            processes=1,
-            drain_seconds=LONG,
-            until_empty=None,
-            depth=lambda: Depth(0, 0, 0),
-            systemd=Systemd(None, None),
-        ),
-        lines,
-    )
+    yield Running(supervisor(settings, 1, None), lines)
     log.to_stream(sys.stderr, "info")
 
 
@@ -159,9 +170,32 @@ def test_a_notice_counts_from_when_it_came(trial: Trial, running: Running) -> No
     assert trial.messages()["in_flight"] == 0
 
 
-def test_a_worker_process_that_gives_up_is_a_configuration_error(cloud: Cloud, running: Running) -> None:
-    sqs = cloud.client("sqs")
-    url = running.supervisor._settings.queue_url  # noqa: SLF001
-    sqs.delete_queue(QueueUrl=url)
+@pytest.mark.slow
+def test_systemd_hears_of_readiness_once_all_worker_processes_are_ready(
+    settings: ChildSettings, tmp_path: Path
+) -> None:
+    listener, lines = Listener(str(tmp_path / "notify")), io.StringIO()
+    log.to_stream(lines, "info")
+    before = set(children(os.getpid()))
+    running = Running(supervisor(settings, 2, listener.address), lines)
+    running.start()
+    wait_for(lambda: len(set(children(os.getpid())) - before) == 2, 5, "two worker processes")
+    late = (set(children(os.getpid())) - before).pop()
+    os.kill(late, signal.SIGSTOP)
+    wait_for(lambda: bool(running.events("ready")), 20, "the other at work")
+    assert listener.rest() == []
+    os.kill(late, signal.SIGCONT)
+    assert listener.hear() == ["READY=1", "STATUS=at work"]
+    running.supervisor.notice(HIBERNATE)
+    assert running.ended(15) is True
+    assert listener.hear() == ["STOPPING=1", f"STATUS=draining, for {SHORT:.0f} s at most"]
+    log.to_stream(sys.stderr, "info")
+    listener.close()
+
+
+def test_a_worker_process_that_gives_up_is_a_configuration_error(
+    cloud: Cloud, trial: Trial, running: Running
+) -> None:
+    cloud.client("sqs").delete_queue(QueueUrl=trial.queue.url)
     running.start()
     assert isinstance(running.ended(20), ConfigurationError)
