@@ -295,8 +295,25 @@ def test_nobody_connects_to_an_instance_and_it_connects_by_https_alone() -> None
     rules = [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]]
     assert rules == [("tcp", 443, 443)] * 2
     assert "SecurityGroupIngress" not in group
-    metadata = RESOURCES["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["MetadataOptions"]
-    assert (metadata["HttpTokens"], metadata["HttpPutResponseHopLimit"]) == ("required", 1)
+
+
+def test_an_instance_keeps_its_secrets_and_leaves_nothing_behind() -> None:
+    data = RESOURCES["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+    options = data["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
+    [volume] = [mapping["Ebs"] for mapping in data["BlockDeviceMappings"]]
+    assert volume == {"VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+    assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
+
+
+def test_both_queues_are_encrypted_and_closed_to_plain_http() -> None:
+    queues = {name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::SQS::Queue"}
+    assert all(RESOURCES[name]["Properties"]["SqsManagedSseEnabled"] is True for name in queues)
+    policy = RESOURCES["QueuePolicy"]["Properties"]
+    assert set(names(policy["Queues"])) == queues
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_the_user_data_is_the_file_and_stays_small() -> None:
