@@ -1,10 +1,13 @@
-"""The demo, `python -m tests.demo`: a bucket moves to another region, and one of three workers dies.
+"""The demo, `python -m tests.demo`: a Spot Fleet moves a bucket to a region that only a secret's keys reach.
 
-Everything is real but the AWS, which is the embedded one: the commands are run as they are shown, the worker
-is killed as an instance dies, the verdict is `fleetcopy verify`'s. `DEMO_OBJECTS` sets how many objects there
-are. Exit status 0 means that all of them were proven after a worker had died with tasks in its hands, and
-that nothing was given up; 1 that this is not so, and why; 128 and the signal's number that a signal ended it.
-However it ends, no process and no file is left. Needs Linux's /proc, no root, no network but loopback.
+All but AWS is real: the AWS CLI creates the stack from the template, each instance is a machine of processes
+that boots from its user data and installs the release just published, the commands are run as they are shown,
+and the verdict is `fleetcopy verify`'s. The embedded AWS enforces signatures and policies. On the way the
+fleet is scaled, one instance is interrupted with notice, another vanishes. `DEMO_OBJECTS` sets how many
+objects there are. Exit status 0 means that all of them were proven, that nothing was given up, and that
+nothing is left of the stack; 1 that this is not so, and why; 128 and the signal's number that a signal ended
+it. However it ends, no process is left, and no file but the release, which stays in `.cache`. Needs Linux's
+/proc, no root, and no network but loopback once the wheels of the release are there.
 
 The story is told by a thread, so that the main thread is free for signals at any moment.
 """
@@ -39,50 +42,58 @@ if __name__ == "__main__":
 import contextlib
 import json
 import queue
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tests import archive, guard
-from tests.cloud import Cloud, Queues
-from tests.processes import children, end_tree
+from tests.cloud import ROOT, Cloud
+from tests.cloud.fleet import Fleet
+from tests.processes import alive, children, end_tree
 from tests.screen import Screen
+from tests.secrets import Search
+from tests.story import DemoError, Story, depth
 from worker.core import cost
 
-FLEETCOPY = Path(sys.executable).with_name("fleetcopy")
+BIN = Path(sys.executable).parent
+RELEASES = ROOT / ".cache" / "releases"
+TEMPLATE = "cloudformation/spot-fleet.yaml"
 SEED = 1991
-OBJECTS = 600
-FEWEST_OBJECTS = 100
+OBJECTS = 2500
+FEWEST_OBJECTS = 500
 FILLERS = 4
 
-SOURCE, SOURCE_REGION = "radar", "us-east-1"
+STACK = "radar"
+SOURCE, SOURCE_REGION = "radar-archive", "us-east-1"
 DESTINATION, DESTINATION_REGION = "radar-copy", "eu-west-1"
-SIDES = [f"s3://{SOURCE}", f"s3://{DESTINATION}", "--destination-region", DESTINATION_REGION]
+SHELF = "releases"
+SECRET_NAME = "radar-writer"  # noqa: S105 - a name
+LOG_QUERY = "length(events)"
+AMI = "ami-0123456789abcdef0"
 
 OCEAN_SECONDS = 0.08
 """By how much each write to the other region is delayed, since loopback knows no distance."""
 
-WORKERS = 3
+FIRST_CAPACITY, FULL_CAPACITY = 2, 4
+STREAMS = 2
 LEASE_SECONDS = 5
-WORK = [
-    *["work", *SIDES, "--processes", "1", "--streams", "4", "--visibility-seconds", str(LEASE_SECONDS)],
-    *["--until-empty", "--empty-seconds", "1", "--log-level", "debug"],
-]
-EARLY_OBJECTS = 8
-"""A task has 16 objects at least; one of which so few are copied is still in its worker's hands."""
+NOTICE_SECONDS = 12.0
+INSTANCE_ENVIRONMENT = {
+    "FLEETCOPY_PROCESSES": "1",
+    "FLEETCOPY_VISIBILITY_SECONDS": str(LEASE_SECONDS),
+    "FLEETCOPY_PAUSE": "1",
+}
+"""The machines of the demo have a core each, and short leases; else it would take minutes."""
 
-TICK_SECONDS = 0.1
-
-
-class DemoError(Exception):
-    """The demo cannot go on, or has not shown what it promises; the text says why."""
+BOOT_SECONDS = 90
 
 
 class Processes:
@@ -99,13 +110,13 @@ class Processes:
         """Whether the demo is being ended."""
         return self._closed
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `fleetcopy`, its output piped."""
+    def _start(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
         with self._lock:
             if self._closed:
                 raise DemoError("it is being ended")
             return subprocess.Popen(
-                [FLEETCOPY, *arguments],
+                [BIN / arguments[0], *arguments[1:]],
+                cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -115,235 +126,111 @@ class Processes:
                 process_group=0,
             )
 
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """Show a command, run it to its end, show its output; its exit status and output."""
-        self._screen.command(["fleetcopy", *arguments])
-        process = self.start(*arguments)
+    def run(self, *arguments: str, show: bool = True) -> str:
+        """Show a command, run it to its end, show its output; return that.
+
+        Raises:
+            DemoError: its exit status is not 0.
+        """
+        self._screen.command(arguments)
+        process = self._start(arguments)
         out, err = process.communicate()
-        self._screen.show((out + err).rstrip("\n"))
-        return process.returncode, out
+        if (show or process.returncode) and (out + err):
+            self._screen.show((out + err).rstrip("\n"))
+        if process.returncode:
+            raise DemoError(f"{arguments[0]} {arguments[1]} ended with status {process.returncode}")
+        return out
 
     def close(self) -> None:
-        """End all processes below this one, the embedded AWS included."""
+        """End all processes below this one, the embedded AWS and the machines included."""
         with self._lock:
             self._closed = True
         for pid in children(os.getpid()):
             end_tree(pid)
 
 
-class Worker:
-    """One `fleetcopy work`, and what its log has told so far."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the demo plays on.
 
-    def __init__(
-        self, number: int, process: subprocess.Popen[str], lines: queue.SimpleQueue[tuple[Worker, str]]
-    ) -> None:
-        self.name = f"Worker {number}"
-        self.process = process
-        self.killed = False
-        self.in_hand = 0
-        """Objects copied of tasks that are not settled."""
-        self._lines = lines
-        threading.Thread(target=self._read, daemon=True).start()
+    Attributes:
+        sides: what the commands are told of source and destination.
+        outputs: the stack's.
+    """
 
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.put((self, line.rstrip("\n")))
-
-    @property
-    def ended(self) -> bool:
-        """Whether its process has ended."""
-        return self.process.poll() is not None
+    screen: Screen
+    processes: Processes
+    cloud: Cloud
+    fleet: Fleet
+    search: Search
+    total: int
+    sides: list[str] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
-class Fleet:
-    """The workers at work: tells what their logs tell, and kills one of them."""
-
-    def __init__(
-        self, screen: Screen, processes: Processes, cloud: Cloud, queues: Queues, total: int
-    ) -> None:
-        self.looks = 0
-        """How often the demo itself asked the queue, which is not on the bill."""
-        self.came_back = 0
-        self._screen = screen
-        self._processes = processes
-        self._cloud = cloud
-        self._queues = queues
-        self._total = total
-        self._lines: queue.SimpleQueue[tuple[Worker, str]] = queue.SimpleQueue()
-        self._workers: list[Worker] = []
-        self._killed_at = 0.0
-
-    def run(self) -> None:
-        """Work until the queue is empty and every worker has ended."""
-        self._screen.command(["fleetcopy", *WORK])
-        for number in range(1, WORKERS + 1):
-            self._workers.append(Worker(number, self._processes.start(*WORK), self._lines))
-        deadline = time.monotonic() + 60 + self._total / 10
-        with self._screen.bar("copied", self._total):
-            while not all(worker.ended for worker in self._workers):
-                self._tick()
-                if time.monotonic() > deadline:
-                    raise DemoError("the workers have not ended in the time that was more than enough")
-            self._tick()
-
-    def check(self) -> None:
-        """Raise unless one worker was killed in the middle of its work, and all others ended well."""
-        for worker in self._workers:
-            expected = -signal.SIGKILL if worker.killed else 0
-            if worker.process.returncode != expected:
-                raise DemoError(f"{worker.name.lower()} ended with status {worker.process.returncode}")
-        if not self._killed_at:
-            raise DemoError("the work was done before a worker could be killed; set DEMO_OBJECTS higher")
-        if not self.came_back:
-            raise DemoError("the killed worker held no task, so that none came back")
-
-    def _tick(self) -> None:
-        time.sleep(TICK_SECONDS)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._hear(*self._lines.get_nowait())
-        copied = min(self._total, self._cloud.counts().get("s3:PutObject", 0))
-        self._screen.progress(copied)
-        if not self._killed_at and copied >= self._total / 3:
-            busy = [worker for worker in self._workers if 0 < worker.in_hand <= EARLY_OBJECTS]
-            if busy:
-                self._kill(busy[-1], copied)
-
-    def _kill(self, worker: Worker, copied: int) -> None:
-        if worker.ended:
-            return
-        pids = end_tree(worker.process.pid)
-        self._killed_at, worker.killed = time.monotonic(), True
-        waiting, leased = self._depth()
-        self._screen.say(
-            f"{worker.name} is killed after {copied:,} of {self._total:,} objects, as if its instance "
-            f"vanished: SIGKILL to its {len(pids)} processes at once, in the middle of a task."
-        )
-        self._screen.say(
-            f"The queue holds {waiting} waiting tasks and {leased} leased ones. Nobody settles those of "
-            f"{worker.name.lower()}: they come back when their leases end, in {LEASE_SECONDS} s at most."
-        )
-
-    def _depth(self) -> tuple[int, int]:
-        self.looks += 1
-        return depth(self._cloud, self._queues.url)
-
-    def _hear(self, worker: Worker, line: str) -> None:
-        """Take in one line of a worker's log; tell what a person wants to know."""
-        try:
-            log = json.loads(line)
-        except ValueError:
-            self._screen.show(f"{worker.name.lower()}: {line}")
-            return
-        match log["event"]:
-            case "ready":
-                self._screen.say(f"{worker.name} is ready, {log['streams']} objects at a time.")
-            case "object" if log["outcome"] == "copied":
-                worker.in_hand += 1
-            case "task":
-                worker.in_hand -= log.get("copied", 0)
-                if log["received"] > 1:
-                    self._tell_returned(worker, log)
-            case "stopped":
-                copied, proven = log.get("copied", 0), log.get("md5", 0)
-                self._screen.say(
-                    f"{worker.name} ends, the queue being empty: {copied:,} objects copied, "
-                    f"{proven:,} proven by their MD5."
-                )
-            case event if log["level"] in ("warning", "error"):
-                self._screen.say(f"{worker.name} warns: {event}. {log.get('why', '')}")
-
-    def _tell_returned(self, worker: Worker, log: dict[str, Any]) -> None:
-        """A task was received before: from the killed worker, or from one that lost its lease."""
-        after = ""
-        if self._killed_at:
-            self.came_back += 1
-            after = f", {time.monotonic() - self._killed_at:.1f} s after the kill"
-        there, copied = log.get("skipped", 0), log.get("copied", 0)
-        self._screen.say(
-            f"{worker.name} has done a task that came back{after}: {log['task']} and "
-            f"{there + copied - 1} more, {there} found in place, {copied} copied."
-        )
-
-
-def depth(cloud: Cloud, url: str) -> tuple[int, int]:
-    """How many messages of a queue wait, and how many are leased."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
-    return int(answer["Attributes"][names[0]]), int(answer["Attributes"][names[1]])
-
-
-def tell(screen: Screen, processes: Processes, total: int) -> None:
+def tell(screen: Screen, processes: Processes, total: int, root: Path) -> None:
     """Tell the whole story.
 
     Raises:
         DemoError: it did not come to its good end.
     """
-    screen.say("The embedded AWS starts ...")
-    with Cloud() as cloud:
+    screen.say("The embedded AWS starts; it enforces signatures and policies.")
+    with (
+        Cloud(auth=True) as cloud,
+        Fleet(
+            cloud, root / "machines", notice_seconds=NOTICE_SECONDS, environment=INSTANCE_ENVIRONMENT
+        ) as fleet,
+    ):
         screen.say(f"It answers at {cloud.url}, as {SOURCE_REGION} and as {DESTINATION_REGION}.")
-        queues = prepare(screen, cloud, total)
-        processes.environment = environment(cloud, queues)
-        screen.say("Submit: both sides are listed, and a task is queued for whatever the destination lacks.")
-        screen.command(["export", f"FLEETCOPY_QUEUE_URL={queues.url}"])
-        if processes.run("submit", *SIDES)[0]:
-            raise DemoError("submit failed")
-        screen.say(f"Work: {WORKERS} workers, each as on an instance of its own.")
-        fleet = Fleet(screen, processes, cloud, queues, total)
-        fleet.run()
-        screen.say("Verify: both sides are listed again, and compared object by object.")
-        status, out = processes.run("verify", *SIDES)
-        screen.show(f"(exit status {status})")
-        counts = Counter(cloud.counts())
-        counts["sqs:GetQueueAttributes"] -= fleet.looks
-        tell_bill(screen, +counts, total)
-        dead = sum(depth(cloud, queues.dead_letter_url))
-        screen.say(f"The dead-letter queue holds {dead} messages.")
-        check_verdict(status, out, total)
-        if dead:
-            raise DemoError(f"{dead} messages are in the dead-letter queue")
-        fleet.check()
+        processes.environment = environment(cloud)
+        key = prepare(screen, cloud, total)
+        search = Search({"the destination's key": key, "the user's key": cloud.keys.secret_access_key})
+        stage = Stage(screen, processes, cloud, fleet, search, total)
+        create(stage, publish(stage))
+        story = Story(screen, cloud, fleet, stage.outputs["QueueUrl"])
+        work(stage, story)
+        finish(stage, story.looks)
+        search_what_is_left(stage, root)
+        delete(stage)
+        story.check()
 
 
-def check_verdict(status: int, out: str, total: int) -> None:
-    """Raise unless verify proved every object."""
-    verdict = f"verdict: equal {total}, different 0, missing 0, extra 0, unproven 0"
-    if status or out.splitlines()[-1:] != [verdict]:
-        raise DemoError("verify has not proven every object")
-
-
-def environment(cloud: Cloud, queues: Queues) -> dict[str, str]:
-    """Return what the commands shall know: this AWS and this queue, no setting of the user's own."""
-    kept = {
+def environment(cloud: Cloud) -> dict[str, str]:
+    """Return what the commands shall know: this AWS, and no setting of the user's own."""
+    return {
         name: value
         for name, value in cloud.environment(region=SOURCE_REGION).items()
         if not name.startswith("FLEETCOPY_") or name == guard.LOG
     }
-    return kept | {"FLEETCOPY_QUEUE_URL": queues.url}
 
 
-def prepare(screen: Screen, cloud: Cloud, total: int) -> Queues:
-    """Make buckets and queues, and fill the source."""
+def prepare(screen: Screen, cloud: Cloud, total: int) -> str:
+    """Make buckets and fill the source; the secret key with which alone the destination may be written."""
     screen.say(
         f"Bucket {SOURCE} in {SOURCE_REGION} gets {total:,} objects shaped like the NEXRAD radar archive of "
         f"{SEED}, sizes 1/{archive.SCALE} of the real ones (seed {SEED})."
     )
     cloud.bucket(SOURCE, SOURCE_REGION)
     cloud.bucket(DESTINATION, DESTINATION_REGION)
-    objects = list(archive.generate(total, SEED))
-    fill(screen, cloud, objects)
-    empty = sum(1 for found in objects if found.key.endswith("/"))
-    size = sum(found.size for found in objects)
-    screen.say(
-        f"It holds {size / 1e6:.1f} MB, {objects[-1].key} for one, and {empty} empty folder keys such as "
-        f"{objects[0].key}. Bucket {DESTINATION} in {DESTINATION_REGION} is empty."
+    cloud.bucket(SHELF, SOURCE_REGION)
+    fill(screen, cloud, list(archive.generate(total, SEED)))
+    bucket = f"arn:aws:s3:::{DESTINATION}"
+    actions = ["s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": [bucket, f"{bucket}/*"]}
+    keys = cloud.user("writer", {"Version": "2012-10-17", "Statement": [statement]})
+    secret = {
+        "aws_access_key_id": keys.access_key_id,
+        "aws_secret_access_key": keys.secret_access_key,
+    }
+    cloud.client("secretsmanager", SOURCE_REGION).create_secret(
+        Name=SECRET_NAME, SecretString=json.dumps(secret)
     )
-    screen.say(f"Each write to {DESTINATION} shall take {OCEAN_SECONDS * 1000:.0f} ms more, for the ocean.")
+    screen.say(
+        f"Bucket {DESTINATION} in {DESTINATION_REGION} may be written with an access key alone, which is in "
+        f"Secrets Manager. Each write takes {OCEAN_SECONDS * 1000:.0f} ms more, for the ocean."
+    )
     cloud.fault("s3:PutObject", "delay", bucket=DESTINATION, times=None, seconds=OCEAN_SECONDS)
-    queues = cloud.queue("radar-tasks", region=SOURCE_REGION)
-    cloud.clear_journal()
-    return queues
+    return keys.secret_access_key
 
 
 def fill(screen: Screen, cloud: Cloud, objects: Sequence[archive.ArchivedObject]) -> None:
@@ -363,16 +250,168 @@ def fill(screen: Screen, cloud: Cloud, objects: Sequence[archive.ArchivedObject]
         pool.shutdown(cancel_futures=True)
 
 
+def publish(stage: Stage) -> list[str]:
+    """Build and publish a release; the stack's parameters that name it."""
+    stage.screen.say("A release is built from this checkout, and published for the instances to fetch.")
+    run = stage.processes.run
+    folder = run("fleetcopy", "release", "build", "--output", str(RELEASES.relative_to(ROOT))).strip()
+    place = [f"s3://{SHELF}/fleetcopy", str(Path(folder).relative_to(ROOT))]
+    out = run("fleetcopy", "release", "publish", *place)
+    return [line for line in out.split() if line.startswith("ParameterKey=")]
+
+
+def create(stage: Stage, release: Sequence[str]) -> None:
+    """Create the stack."""
+    stage.screen.say(f"The stack: queues, roles, and a Spot Fleet of {FIRST_CAPACITY} instances.")
+    secret = stage.cloud.client("secretsmanager").describe_secret(SecretId=SECRET_NAME)["ARN"]
+    given = {
+        "SourceBucket": SOURCE,
+        "DestinationBucket": DESTINATION,
+        "DestinationRegion": DESTINATION_REGION,
+        "DestinationSecretArn": secret,
+        "TargetCapacity": str(FIRST_CAPACITY),
+        "AmiId": AMI,
+        "Streams": str(STREAMS),
+    }
+    parameters = [f"ParameterKey={name},ParameterValue={value}" for name, value in given.items()]
+    stage.cloud.clear_journal()
+    stage.processes.run(
+        *["aws", "cloudformation", "create-stack", "--stack-name", STACK, "--template-body"],
+        *[f"file://{TEMPLATE}", "--capabilities", "CAPABILITY_IAM", "--parameters", *parameters, *release],
+        show=False,
+    )
+    stage.processes.run("aws", "cloudformation", "wait", "stack-create-complete", "--stack-name", STACK)
+    described = stage.cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    stage.outputs.update((output["OutputKey"], output["OutputValue"]) for output in described["Outputs"])
+    for name in ("QueueUrl", "FleetId", "LogGroup"):
+        stage.screen.show(f"{name:8} {stage.outputs[name]}")
+    stage.sides.extend([f"s3://{SOURCE}", f"s3://{DESTINATION}"])
+    stage.sides.extend(["--destination-region", DESTINATION_REGION])
+    stage.sides.extend(["--destination-credentials", f"secret:{secret}"])
+
+
+def work(stage: Stage, story: Story) -> None:
+    """Let the fleet do it, through all that happens to a fleet."""
+    screen, total = stage.screen, stage.total
+    story.until(lambda: story.running(FIRST_CAPACITY), BOOT_SECONDS, f"{FIRST_CAPACITY} instances work")
+    screen.say("Submit: both sides are listed, and a task is queued for whatever the destination lacks.")
+    stage.processes.run("fleetcopy", "submit", *stage.sides, "--queue", stage.outputs["QueueUrl"])
+    with screen.bar("copied", total):
+        story.until(lambda: story.copied >= total / 25, 60, "the first objects are copied")
+        scale(stage, FULL_CAPACITY)
+        story.until(lambda: story.running(FULL_CAPACITY), BOOT_SECONDS, f"{FULL_CAPACITY} instances work")
+        search_machines(stage)
+        story.interrupt()
+        story.until(lambda: story.draining, NOTICE_SECONDS, "the interrupted instance drains")
+        story.kill()
+        story.until(lambda: story.copied >= total and story.is_empty(), 120, "the queue is empty")
+    screen.say("The queue is empty, and no instance is needed any more.")
+    scale(stage, 0)
+    story.until(lambda: story.running(0), NOTICE_SECONDS + 20, "all instances have ended")
+
+
+def scale(stage: Stage, capacity: int) -> None:
+    """Set the fleet's target capacity."""
+    stage.screen.say(f"The fleet is scaled to {capacity} instances.")
+    fleet = ["--spot-fleet-request-id", stage.outputs["FleetId"], "--target-capacity", str(capacity)]
+    stage.processes.run("aws", "ec2", "modify-spot-fleet-request", *fleet, show=False)
+
+
+def finish(stage: Stage, looks: int) -> None:
+    """Read the logs back, verify, and tell what it cost, the demo's own `looks` at the queue left out.
+
+    Raises:
+        DemoError: not every object is proven, or something was given up.
+    """
+    screen, run = stage.screen, stage.processes.run
+    screen.say("What the workers logged is in CloudWatch, a stream for each boot of an instance.")
+    run(
+        "aws",
+        "logs",
+        "filter-log-events",
+        "--log-group-name",
+        stage.outputs["LogGroup"],
+        "--query",
+        LOG_QUERY,
+    )
+    screen.say("Verify: both sides are listed again, and compared object by object.")
+    out = run("fleetcopy", "verify", *stage.sides)
+    counts = Counter(stage.cloud.counts())
+    counts["sqs:GetQueueAttributes"] -= looks
+    tell_bill(screen, +counts, stage.total)
+    dead = depth(stage.cloud, stage.outputs["DeadLetterQueueUrl"])
+    screen.say(f"The dead-letter queue holds {dead} messages.")
+    if out.splitlines()[-1:] != [
+        f"verdict: equal {stage.total}, different 0, missing 0, extra 0, unproven 0"
+    ]:
+        raise DemoError("verify has not proven every object")
+    if dead:
+        raise DemoError(f"{dead} messages are in the dead-letter queue")
+
+
 def tell_bill(screen: Screen, counts: Counter[str], total: int) -> None:
-    """Show what AWS would bill for the requests of submit, work and verify."""
-    screen.say(f"The bill of submit, work and verify, at the prices of {cost.PRICES_AS_OF}:")
-    width = max(map(len, counts))
-    by_price = sorted(counts, key=lambda kind: (-cost.dollars({kind: counts[kind]}), kind))
-    for kind in by_price:
-        screen.show(f"{kind:{width}} {counts[kind]:7,}   ${cost.dollars({kind: counts[kind]}):.7f}")
-    dollars = cost.dollars(counts)
-    screen.show(f"{'all requests':{width}} {counts.total():7,}   ${dollars:.7f}")
+    """Show what AWS would bill for the requests, all since the stack."""
+    screen.say(f"The bill of all requests to S3 and SQS since then, at the prices of {cost.PRICES_AS_OF}:")
+    billed = {kind: count for kind, count in counts.items() if kind.startswith(("s3:", "sqs:"))}
+    width = max(map(len, billed))
+    for kind in sorted(billed, key=lambda kind: (-cost.dollars({kind: billed[kind]}), kind)):
+        screen.show(f"{kind:{width}} {billed[kind]:7,}   ${cost.dollars({kind: billed[kind]}):.7f}")
+    dollars = cost.dollars(billed)
+    screen.show(f"{'together':{width}} {sum(billed.values()):7,}   ${dollars:.7f}")
     screen.show(f"which would be ${dollars / total * 1_000_000:.2f} for a million objects")
+
+
+def search_machines(stage: Stage) -> None:
+    """Look for secrets in what each machine holds beside its release, and in its processes."""
+    for instance in stage.fleet.instances():
+        if instance.state == "running":
+            for name in ("etc", "run", "tmp", "var"):
+                stage.search.folder(instance.root / name)
+            stage.search.processes(below(instance.pid))
+
+
+def below(pid: int) -> list[int]:
+    """A process and all below it."""
+    return [pid, *(found for child in children(pid) for found in below(child))]
+
+
+def search_what_is_left(stage: Stage, root: Path) -> None:
+    """Look for secrets in logs, messages, and what the stack shows of itself.
+
+    Raises:
+        DemoError: one is where none may be.
+    """
+    search, cloud = stage.search, stage.cloud
+    search.folder(root)
+    search.log_events(cloud)
+    search.messages(cloud)
+    described = cloud.client("cloudformation").describe_stacks(StackName=STACK)
+    search.text("stack", STACK, json.dumps(described, default=str))
+    for name in ("release", "settings"):
+        value = cloud.client("ssm").get_parameter(Name=f"/fleetcopy/{STACK}/{name}")["Parameter"]["Value"]
+        search.text("parameter", name, value)
+    if search.found:
+        raise DemoError(f"a secret is where none may be: {'; '.join(search.found)}")
+    stage.screen.say(
+        f"The secret keys are in none of {search.looked['log event']:,} log events, {search.looked['file']:,} "
+        f"files and {search.looked['cmdline']} processes of the instances, nor in what the stack shows."
+    )
+
+
+def delete(stage: Stage) -> None:
+    """Delete the stack.
+
+    Raises:
+        DemoError: something of it is left.
+    """
+    stage.screen.say("The stack is deleted.")
+    for action in (["delete-stack"], ["wait", "stack-delete-complete"]):
+        stage.processes.run("aws", "cloudformation", *action, "--stack-name", STACK)
+    queues = stage.cloud.client("sqs").list_queues().get("QueueUrls", [])
+    left = [one.id for one in stage.fleet.instances() if one.state != "ended" or alive(one.pid)]
+    if queues or left:
+        raise DemoError(f"these are left: {' '.join(queues + left)}")
+    stage.screen.say("No queue, no instance and no process of it is left.")
 
 
 def objects_wanted() -> int:
@@ -387,11 +426,11 @@ def objects_wanted() -> int:
     return int(text)
 
 
-def perform(screen: Screen, processes: Processes, ends: queue.SimpleQueue[int]) -> None:
+def perform(screen: Screen, processes: Processes, root: Path, ends: queue.SimpleQueue[int]) -> None:
     """Tell the story, and tell the main thread its exit status."""
     status = 1
     try:
-        tell(screen, processes, objects_wanted())
+        tell(screen, processes, objects_wanted(), root)
     except DemoError as error:
         if not processes.closed:
             screen.say(f"FAILED: {error}.")
@@ -401,7 +440,7 @@ def perform(screen: Screen, processes: Processes, ends: queue.SimpleQueue[int]) 
         if not processes.closed:
             screen.say(f"FAILED: a bug.\n{traceback.format_exc()}")
     else:
-        screen.say("Done: one worker lost, no object lost.")
+        screen.say("Done: two instances lost, no object lost.")
         status = 0
     ends.put(status)
 
@@ -424,7 +463,8 @@ def main() -> int:
     isolate()
     screen = Screen()
     processes = Processes(screen)
-    story = threading.Thread(target=perform, args=(screen, processes, ends), daemon=True)
+    root = Path(tempfile.mkdtemp(prefix="fleetcopy-demo-"))
+    story = threading.Thread(target=perform, args=(screen, processes, root, ends), daemon=True)
     story.start()
     status = ends.get()
     screen.close()
@@ -432,6 +472,7 @@ def main() -> int:
     # What the story waited for is gone now, so that it ends too; it may just have started the embedded AWS.
     story.join(2)
     processes.close()
+    shutil.rmtree(root, ignore_errors=True)
     with contextlib.suppress(OSError):  # the reader of our output is gone
         if status > 128:
             sys.stdout.write(ended_by(status - 128))

@@ -42,7 +42,7 @@ class Screen:
     def command(self, arguments: Sequence[str]) -> None:
         """Show a command as a shell takes it, over several lines if need be."""
         # An option stays with its value: NUL is no place to break a line, and in no argument.
-        line = re.sub(" (?!--)", "\0", f"$ {shlex.join(arguments)}")
+        line = re.sub(" (?!--|ParameterKey=)", "\0", f"$ {shlex.join(arguments)}")
         lines = self._wrapped(line, INDENT, hang="    ", room=2).splitlines()
         self._write(" \\\n".join(lines).replace("\0", " "))
 
