@@ -103,7 +103,7 @@ class Feeder:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stop.wait(0.05) and self.left:
+        while not self._stop.wait(0.1) and self.left:
             if self._trial.messages()["visible"] == 0:
                 send(self._trial, self.left.pop())
 

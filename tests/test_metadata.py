@@ -146,24 +146,25 @@ def head(length: int | None) -> bytes:
 
 
 def dripping(request: bytes) -> Iterator[bytes]:
-    """An answer that comes byte by byte, none of them late, and never ends."""
+    """An answer that comes byte by byte, none of them late."""
     if b"api/token" in request:
         yield head(5) + b"token"
         return
-    yield head(1000)
-    for _ in range(999):
+    yield head(150)
+    for _ in range(150):
         yield b"x"
         time.sleep(0.1)
 
 
 def endless(request: bytes) -> Iterator[bytes]:
-    """An answer that is larger than any memory."""
+    """An answer that is larger than anything the service has to say."""
     if b"api/token" in request:
         yield head(5) + b"token"
         return
     yield head(None)
-    while True:
+    for _ in range(4096):
         yield b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
+    yield b"0\r\n\r\n"
 
 
 def cut(request: bytes) -> Iterator[bytes]:
