@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -118,6 +117,14 @@ def booted(instance: Instance) -> bool:
     return instance.log("console.log").endswith("booted\n") and len(tree(instance.pid)) == 3
 
 
+def create(cloud: Cloud, name: str, capacity: int, more: str = "") -> None:
+    """Create the stack."""
+    parameters = [{"ParameterKey": "TargetCapacity", "ParameterValue": str(capacity)}]
+    cloud.client("cloudformation").create_stack(
+        StackName=name, TemplateBody=json.dumps(template(more)), Parameters=parameters
+    )
+
+
 class Story:
     """A fleet and its stack."""
 
@@ -138,10 +145,7 @@ class Story:
 
     def create(self, capacity: int, more: str = "") -> None:
         """Create the stack."""
-        parameters = [{"ParameterKey": "TargetCapacity", "ParameterValue": str(capacity)}]
-        self.api.create_stack(
-            StackName=self.name, TemplateBody=json.dumps(template(more)), Parameters=parameters
-        )
+        create(self.cloud, self.name, capacity, more)
 
     def scale(self, capacity: int) -> None:
         """Modify the fleet's capacity."""
@@ -320,18 +324,56 @@ def test_a_killed_fleet_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    pids = json.loads(process.stdout.readline())
+    try:
+        pids = json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
     assert len(pids) == 6
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
     wait_for(lambda: not any(alive(pid) for pid in pids), 20, "the machines' end")
     wait_for(lambda: not list((tmp_path / "fleet").glob("*")), 20, "no file")
+
+
+@pytest.mark.slow
+def test_by_hand_it_tells_what_happens(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cloud"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+
+    def line(part: str) -> str:
+        assert process.stdout is not None
+        return next(line for line in process.stdout if part in line)
+
+    try:
+        url = line("export AWS_ENDPOINT_URL=").strip().partition("=")[2]
+        line("Ctrl-C ends it")
+        by_hand = Cloud()
+        by_hand.url = url
+        create(by_hand, f"stack-{uuid4().hex[:8]}", 1)
+        found = line(" boots; its logs are in ").split()[1]
+        line(f"{found} is ready after ")
+        by_hand.control("POST", "interrupt", {"instance": found})
+        line(f"{found} has an interruption notice: terminate")
+        line(f"{found} has ended: its worker has ended")
+        line(f"boots, replaces {found}; its logs are in ")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,7 @@ class Fleet:
         self._events: list[Event] = []
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self._cleaner = ThreadPoolExecutor(1, "fleet-cleaner")
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name="fleet")
         self._failure: Exception | None = None
@@ -124,7 +126,9 @@ class Fleet:
         self._closing.set()
         self._thread.join()
         for machine in self._machines.values():
-            machine.end()
+            if machine.instance.state != "ended":
+                machine.end()
+        self._cleaner.shutdown()
         self._selector.close()
         shutil.rmtree(self._root, ignore_errors=True)
 
@@ -240,6 +244,8 @@ class Fleet:
         machine.end()
         machine.change(state="ended", ended=time.monotonic(), why=machine.why)
         self._tell("ended", machine, machine.why)
+        # Thousands of files: not while others wait for their notice.
+        self._cleaner.submit(machine.clean)
 
     def _terminate(self, machine: _Machine) -> None:
         """Terminate the instance of a machine that is off, unless EC2 did."""
@@ -316,13 +322,16 @@ class _Machine:
         return told if data else [*told, None]
 
     def end(self) -> None:
-        """End all of it at one stroke, and leave its logs alone."""
+        """End all of it at one stroke."""
         end_tree(self._process.pid)
         self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self.output.close()
         self._metadata.__exit__(None, None, None)
+
+    def clean(self) -> None:
+        """Remove its files but for the logs."""
         for path in self.instance.root.iterdir():
             if path.name not in LOGS:
                 shutil.rmtree(path, ignore_errors=True)

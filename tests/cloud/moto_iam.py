@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 
 from moto.core.exceptions import InvalidClientTokenIdError
 from moto.iam import access_control
+from moto.iam.exceptions import NotFoundException
 from moto.iam.models import Role
 from moto.logs.responses import LogsResponse
 from moto.s3.exceptions import S3ClientError
@@ -54,7 +55,11 @@ def _put_policy(self: Any, policy_name: str, policy_json: Any) -> None:
 
 
 def _policies_of_role(self: Any) -> list[Any]:
-    role = self.backend.get_role(self._owner_role_name)
+    try:
+        role = self.backend.get_role(self._owner_role_name)
+    except NotFoundException:
+        # Its sessions outlive a role, and may do nothing.
+        return []
     return [*role.policies.values(), *role.managed_policies.values()]
 
 
