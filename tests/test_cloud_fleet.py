@@ -45,8 +45,8 @@ child = subprocess.Popen(["sleep", "600"], start_new_session=True)
 print("settings", os.environ["SETTING"], flush=True)
 print("environment", json.dumps(sorted(os.environ)), flush=True)
 mode = os.environ.get("MODE")
-if mode == "fail":
-    sys.exit(3)
+if mode in ("fail", "quit"):
+    sys.exit(3 if mode == "fail" else 0)
 notify("READY=1")
 while mode != "deaf" and not ended:
     if found := noticed():
@@ -268,8 +268,9 @@ def test_a_rebalance_recommendation_is_shown(story: Story) -> None:
     assert story.fleet.instance(instance.id).state == "running"
 
 
-def test_a_worker_that_fails_is_restarted_until_its_machine_gives_up(story: Story) -> None:
-    story.create(1, "echo MODE=fail >> etc/worker")
+@pytest.mark.parametrize("mode", ["fail", "quit"])
+def test_a_worker_that_fails_is_restarted_until_its_machine_gives_up(story: Story, mode: str) -> None:
+    story.create(1, f"echo MODE={mode} >> etc/worker")
     story.fleet.wait(lambda: any(one.state == "ended" for one in story.fleet.instances()), 60, "its end")
     instance = story.fleet.instances()[0]
     assert instance.why == "its worker failed too often"

@@ -568,6 +568,7 @@ def test_the_aws_cli_makes_scales_and_deletes_a_fleet(enforcing: Cloud, tmp_path
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    enforcing.clear_journal()
     stack = ["--stack-name", name]
     capacity = "ParameterKey=TargetCapacity,ParameterValue="
     aws("cloudformation", "create-stack", *stack, "--template-body", template.as_uri())
@@ -584,6 +585,14 @@ def test_the_aws_cli_makes_scales_and_deletes_a_fleet(enforcing: Cloud, tmp_path
     assert aws(*listed) == "3"
     aws("cloudformation", "delete-stack", *stack)
     aws("cloudformation", "wait", "stack-delete-complete", *stack)
+    journalled = {
+        "cloudformation:CreateStack": 1,
+        "cloudformation:UpdateStack": 1,
+        "cloudformation:DeleteStack": 1,
+        "ec2:ModifySpotFleetRequest": 1,
+        "ec2:DescribeSpotFleetInstances": 2,
+    }
+    assert enforcing.counts().items() >= journalled.items()
     assert enforcing.control("GET", "machines") == []
 
 

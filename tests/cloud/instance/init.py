@@ -134,11 +134,12 @@ class Unit:
 
     def ended(self, status: int) -> None:
         """Take note that the main process has ended, and do what the unit says then."""
+        # Who ends before it was ready has failed, whatever its status.
+        clean = status in CLEAN and self.active
         self.pid, self.active = 0, False
         self._machine.disarm("unit")
         self._machine.end_strays()
         self._machine.tell("stopped", status=status)
-        clean = status in CLEAN
         self._answer(0 if clean else 1, "" if clean else f"{self.name}: failed with status {status}")
         if clean:
             self._act(self._settings.get("SuccessAction", "none"), "its worker has ended")
