@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs and starts fleetcopy; a failure is told in one line and ends the instance. What to install is a parameter
-# of the stack: were it in here, a release would replace the fleet. Braces are CloudFormation's.
+# Installs and starts fleetcopy; a failure is told in one line and ends the instance. What to install is a
+# parameter of the stack: were it here, a release would replace the fleet. Braces are CloudFormation's.
 set -euo pipefail
 stack="${AWS::StackName}"
 export AWS_DEFAULT_REGION="${AWS::Region}" AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=2 LC_ALL=C.UTF-8
@@ -9,7 +9,7 @@ pause=$(printenv FLEETCOPY_PAUSE || echo 5)
 
 a() { timeout -v -k 5 30 aws --cli-connect-timeout 5 --cli-read-timeout 10 "$@"; }
 
-# A new role is not known everywhere at once.
+# A new role is not known at once.
 try() { a "$@" || { sleep "$pause" && a "$@"; } || { sleep "$pause" && a "$@"; }; }
 
 tell() { a logs "$@" --log-group-name "/fleetcopy/$stack" --log-stream-name "$id/bootstrap" >/dev/null; }
@@ -19,7 +19,7 @@ end() {
   set +e
   cat why
   [ $status = 0 ] && exit
-  why="fleetcopy: could not $step (status $status): $(tail -n 1 why | tr -cd '[:print:]' | tr -d '"\134')"
+  why="fleetcopy: could not $step (status $status): $(grep . why | tail -n 1 | tr -cd '[:print:]' | tr -d '"\134')"
   echo "$why"
   id=$(cat "$root/var/lib/cloud/data/instance-id")
   tell create-log-stream
