@@ -56,11 +56,11 @@ from pathlib import Path
 
 from tests import archive, guard
 from tests.cloud import ROOT, Cloud
-from tests.cloud.fleet import Fleet
+from tests.cloud.fleet import LOGS, Fleet
 from tests.processes import alive, children, end_tree
 from tests.screen import Screen
 from tests.secrets import Search
-from tests.story import DemoError, Story, depth
+from tests.story import LEASE_SECONDS, NOTICE_SECONDS, DemoError, Story, depth
 from worker.core import cost
 
 BIN = Path(sys.executable).parent
@@ -76,7 +76,6 @@ SOURCE, SOURCE_REGION = "radar-archive", "us-east-1"
 DESTINATION, DESTINATION_REGION = "radar-copy", "eu-west-1"
 SHELF = "releases"
 SECRET_NAME = "radar-writer"  # noqa: S105 - a name
-LOG_QUERY = "length(events)"
 AMI = "ami-0123456789abcdef0"
 
 OCEAN_SECONDS = 0.08
@@ -84,8 +83,6 @@ OCEAN_SECONDS = 0.08
 
 FIRST_CAPACITY, FULL_CAPACITY = 2, 4
 STREAMS = 2
-LEASE_SECONDS = 5
-NOTICE_SECONDS = 12.0
 INSTANCE_ENVIRONMENT = {
     "FLEETCOPY_PROCESSES": "1",
     "FLEETCOPY_VISIBILITY_SECONDS": str(LEASE_SECONDS),
@@ -190,7 +187,7 @@ def tell(screen: Screen, processes: Processes, total: int, root: Path) -> None:
         story = Story(screen, cloud, fleet, stage.outputs["QueueUrl"])
         work(stage, story)
         finish(stage, story.looks)
-        search_what_is_left(stage, root)
+        search_what_is_left(stage)
         delete(stage)
         story.check()
 
@@ -325,15 +322,8 @@ def finish(stage: Stage, looks: int) -> None:
     """
     screen, run = stage.screen, stage.processes.run
     screen.say("What the workers logged is in CloudWatch, a stream for each boot of an instance.")
-    run(
-        "aws",
-        "logs",
-        "filter-log-events",
-        "--log-group-name",
-        stage.outputs["LogGroup"],
-        "--query",
-        LOG_QUERY,
-    )
+    group = ["--log-group-name", stage.outputs["LogGroup"]]
+    run("aws", "logs", "filter-log-events", *group, "--query", "length(events)")
     screen.say("Verify: both sides are listed again, and compared object by object.")
     out = run("fleetcopy", "verify", *stage.sides)
     counts = Counter(stage.cloud.counts())
@@ -375,14 +365,16 @@ def below(pid: int) -> list[int]:
     return [pid, *(found for child in children(pid) for found in below(child))]
 
 
-def search_what_is_left(stage: Stage, root: Path) -> None:
+def search_what_is_left(stage: Stage) -> None:
     """Look for secrets in logs, messages, and what the stack shows of itself.
 
     Raises:
         DemoError: one is where none may be.
     """
     search, cloud = stage.search, stage.cloud
-    search.folder(root)
+    for instance in stage.fleet.instances():
+        for name in LOGS:
+            search.text("file", f"{instance.id}/{name}", instance.log(name))
     search.log_events(cloud)
     search.messages(cloud)
     described = cloud.client("cloudformation").describe_stacks(StackName=STACK)
@@ -392,9 +384,10 @@ def search_what_is_left(stage: Stage, root: Path) -> None:
         search.text("parameter", name, value)
     if search.found:
         raise DemoError(f"a secret is where none may be: {'; '.join(search.found)}")
+    looked = search.looked
     stage.screen.say(
-        f"The secret keys are in none of {search.looked['log event']:,} log events, {search.looked['file']:,} "
-        f"files and {search.looked['cmdline']} processes of the instances, nor in what the stack shows."
+        f"The secret keys are in none of {looked['log event']:,} log events, {looked['file']:,} files and "
+        f"{looked['cmdline']} processes of the instances, nor in what the stack shows."
     )
 
 

@@ -11,6 +11,7 @@ What it has looked at is counted, so that a test can make sure that there was so
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -66,7 +67,8 @@ class Search:
         """Look through the command lines of processes, and through what they were started with."""
         for pid in pids:
             for name in ("cmdline", *(["environ"] if environment else [])):
-                self.text(name, str(pid), Path(f"/proc/{pid}/{name}").read_bytes())
+                with contextlib.suppress(OSError):  # it has ended
+                    self.text(name, str(pid), Path(f"/proc/{pid}/{name}").read_bytes())
 
     def log_events(self, cloud: Cloud, region: str = REGION) -> None:
         """Look through all that is in CloudWatch Logs."""

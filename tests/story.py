@@ -12,6 +12,10 @@ from tests.cloud import Cloud
 from tests.cloud.fleet import Event, Fleet, Instance
 from tests.screen import Screen
 
+LEASE_SECONDS = 5
+NOTICE_SECONDS = 12.0
+"""In the demo's short minutes."""
+
 TICK_SECONDS = 0.1
 
 
