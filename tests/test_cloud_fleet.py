@@ -293,10 +293,30 @@ def test_a_timer_that_is_stopped_does_nothing(story: Story) -> None:
 
 
 def test_a_stop_is_a_sigterm_and_the_end(story: Story) -> None:
-    [instance] = story.up(1, "(sleep 1; systemctl stop fleetcopy) &")
+    story.create(1, "(sleep 2; systemctl stop fleetcopy) &")
+    [instance] = story.fleet.wait_running(1)
     [instance] = story.ended(instance)
     assert "ended by SIGTERM" in instance.log("journal.log")
     assert instance.why == "its worker has ended"
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_heed_its_stop_is_killed(story: Story) -> None:
+    story.create(1, "echo MODE=deaf >> etc/worker; (sleep 2; systemctl stop fleetcopy) &")
+    [instance] = story.fleet.wait_running(1)
+    wait_for(lambda: "stop timed out; killed" in instance.log("journal.log"), 20, "its end")
+    wait_for(lambda: tree(instance.pid) == [instance.pid], 20, "nothing of it")
+    assert story.fleet.instance(instance.id).state == "running"
+
+
+@pytest.mark.slow
+def test_a_worker_that_says_nothing_is_ended_by_its_watchdog(story: Story) -> None:
+    unit = "etc/systemd/system/fleetcopy.service"
+    story.create(1, f"echo MODE=deaf >> etc/worker; echo WatchdogSec=500ms >> {unit}")
+    story.fleet.wait(lambda: any(one.state == "ended" for one in story.fleet.instances()), 60, "its end")
+    instance = story.fleet.instances()[0]
+    assert instance.why == "its worker failed too often"
+    assert instance.log("journal.log").count("watchdog timed out; killed") == 2
 
 
 def test_the_listener_hears_of_everything(cloud: Cloud, tmp_path: Path) -> None:

@@ -253,6 +253,22 @@ def test_user_data_and_parameters_resolve_as_on_aws(stack: Stack) -> None:
     assert stack.pointer()["Value"] == f'hello ${{Greeting}} "{stack.name}"'
 
 
+def test_no_value_leaves_no_trace(stack: Stack) -> None:
+    properties = {
+        "VisibilityTimeout": {"Fn::If": ["Never", 1, {"Ref": "AWS::NoValue"}]},
+        "Tags": [
+            {"Fn::If": ["Never", {"Key": "a", "Value": "b"}, {"Ref": "AWS::NoValue"}]},
+            {"Key": "c", "Value": "d"},
+        ],
+    }
+    template = changed("Resources.Tasks.Properties", properties)
+    stack.create({**template, "Conditions": {"Never": {"Fn::Equals": ["a", "b"]}}})
+    sqs, url = stack.cloud.client("sqs"), stack.output("QueueUrl")
+    assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"c": "d"}
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    assert found == {"VisibilityTimeout": "30"}
+
+
 def test_overrides_name_subnets_and_types(stack: Stack) -> None:
     subnets = [subnet["SubnetId"] for subnet in stack.ec2.describe_subnets()["Subnets"]][:2]
     configs = "Resources.Fleet.Properties.SpotFleetRequestConfigData.LaunchTemplateConfigs"
