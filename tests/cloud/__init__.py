@@ -1,8 +1,9 @@
 """The embedded AWS, as a test or the demo holds it: `with Cloud() as cloud: cloud.client("s3") ...`.
 
-S3, SQS, Logs, IAM and STS by moto in a process of its own on a free loopback port, stricter than moto where
-AWS is, with a journal of every request and faults on demand. The process ends with the context or with its
-parent, whichever is first, and leaves no file. `python -m tests.cloud` is the same by hand.
+S3, SQS, CloudFormation, EC2, SSM, Secrets Manager, Logs, IAM and STS by moto in a process of its own on a
+free loopback port, stricter than moto where AWS is, with a journal of every request and faults on demand. The
+process ends with the context or with its parent, whichever is first, and leaves no file. `tests.cloud.fleet`
+runs the instances of its Spot Fleets. `python -m tests.cloud` is all of it by hand.
 """
 
 from __future__ import annotations

@@ -198,11 +198,12 @@ class Fleet:
                         self._boot(found)
                 for key, _ in self._selector.select(TICK_SECONDS):
                     self._hear(key.data)
-            except Exception as error:  # noqa: BLE001 - whoever waits shall know
+            except Exception as error:
+                # Whoever waits shall know; and whoever looks at the terminal.
                 self._failure = error
                 with self._changed:
                     self._changed.notify_all()
-                return
+                raise
 
     def _boot(self, found: dict[str, Any]) -> None:
         ec2 = self._cloud.client("ec2", found["region"])

@@ -34,8 +34,8 @@ class Metadata:
     """The service: `with Metadata() as metadata: metadata.values[ACTION] = ...`.
 
     Attributes:
-        values: text, or what returns it, by path below `/latest/`; a path above some of them lists what is
-            below, as the service does; all else is answered with 404.
+        values: text, or what returns it (an OSError is a 500), by path below `/latest/`; a path above some of
+            them lists what is below, as the service does; all else is answered with 404.
         faults: status codes for the next requests other than for a token; 0 hangs until the client leaves.
         token_faults: the same for the next requests for a token.
         requests: method and path of each request so far.
@@ -95,8 +95,13 @@ class Metadata:
 
     def _look_up(self, path: str) -> tuple[int, str]:
         value = self.values.get(path)
+        if isinstance(value, str):
+            return 200, value
         if value is not None:
-            return 200, value if isinstance(value, str) else value()
+            try:
+                return 200, value()
+            except OSError as error:
+                return 500, str(error)
         above = f"{path}/" if path else ""
         below = [
             name.removeprefix(above)

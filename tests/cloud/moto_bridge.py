@@ -57,6 +57,11 @@ class Bridge:
         if call.service == "sqs":
             with moto_sqs.CHANGED:
                 return self._direct(SQSResponse.dispatch, request)
+        if call.service == "cloudformation":
+            # Not at the start: it imports half of moto.
+            from tests.cloud import moto_stack  # noqa: PLC0415
+
+            moto_stack.apply()
         return self._through_flask(request)
 
     def set(self, **values: float) -> None:

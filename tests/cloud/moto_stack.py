@@ -14,6 +14,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from moto.cloudformation import parsing
@@ -38,8 +39,9 @@ SECTIONS = (
 )
 
 
+@cache
 def apply() -> None:
-    """Put the patches in place."""
+    """Put the patches in place, once."""
     # moto says so whenever it meets one.
     warnings.filterwarnings("ignore", message="Tried to parse")
     put(parsing, "NULL_MODELS", [*parsing.NULL_MODELS, *INERT])

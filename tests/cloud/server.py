@@ -91,9 +91,9 @@ def main() -> None:
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # moto takes a second to import: not before the options are known to be right.
-    from tests.cloud import moto_bridge, moto_fleet, moto_iam, moto_patches, moto_sqs, moto_stack  # noqa: PLC0415
+    from tests.cloud import moto_bridge, moto_fleet, moto_iam, moto_patches, moto_sqs  # noqa: PLC0415
 
-    for patches in (moto_patches, moto_sqs, moto_iam, moto_fleet, moto_stack):
+    for patches in (moto_patches, moto_sqs, moto_iam, moto_fleet):
         patches.apply()
     holder: list[Application] = []
     server = Server(lambda request: holder[0](request))  # noqa: PLW0108 - it comes later
