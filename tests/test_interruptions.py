@@ -74,6 +74,11 @@ class Instance:
         self._metadata.__exit__(None, None, None)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether its worker process works."""
+        return any('"event":"ready"' in line for line in list(self.worker.lines))
+
+    @property
     def copied(self) -> int:
         """Objects that it has copied so far."""
         return sum('"outcome":"copied"' in line for line in list(self.worker.lines))
@@ -168,8 +173,8 @@ def run_transfer(cloud: Cloud, random: Random, most: int) -> tuple[list[float], 
         at_work = [launch(), launch()]
         interrupted: list[Instance] = []
         while len(interrupted) < most:
-            victim, moment = at_work[0], random.randrange(MOST_COPIED)
-            wait_for(reached(victim, moment, feeder), 30, f"{moment} objects")
+            (victim, other), moment = at_work, random.randrange(MOST_COPIED)
+            wait_for(reached(victim, moment, other, feeder), 60, f"{moment} objects, and another at work")
             if not feeder.left:
                 break
             victim.interrupt()
@@ -192,8 +197,9 @@ def run_transfer(cloud: Cloud, random: Random, most: int) -> tuple[list[float], 
     return drains, waits
 
 
-def reached(victim: Instance, copied: int, feeder: Feeder) -> Callable[[], bool]:
-    return lambda: victim.copied >= copied or not feeder.left
+def reached(victim: Instance, copied: int, other: Instance, feeder: Feeder) -> Callable[[], bool]:
+    """Whether it is time to interrupt a worker, another being at work; or all work is given out."""
+    return lambda: (other.is_ready and victim.copied >= copied) or not feeder.left
 
 
 def figures(name: str, seconds: list[float]) -> str:

@@ -186,6 +186,16 @@ def test_an_answer_without_end_is_given_up(
     assert time.monotonic() - began < 10
 
 
+def test_a_redirection_is_not_followed(server: metadata.Metadata) -> None:
+    def elsewhere(_request: bytes) -> Iterator[bytes]:
+        place = f"{server.url}/latest/api/token".encode()
+        yield b"HTTP/1.1 307 Elsewhere\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place
+
+    with raw(elsewhere) as url, pytest.raises(ServiceUnavailableError, match="307"):
+        Metadata(url, time.monotonic).get(ACTION)
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("token", ["", "a\nb", "t\u00f6ken", "\u20ac", "x" * 20_000])
 def test_a_token_that_is_none_is_asked_for_again(
     server: metadata.Metadata, client: Metadata, monkeypatch: pytest.MonkeyPatch, token: str
