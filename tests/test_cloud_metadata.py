@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ import requests
 
 from tests.cloud import ROOT
 from tests.cloud.metadata import ACTION, CREDENTIALS, Metadata, Rotating, values_of
+from tests.transfers import wait_for
 
 MACHINE = {
     "id": "i-0123456789abcdef0",
@@ -125,11 +125,10 @@ class Client:
 
 
 def test_a_token_lives_as_long_as_it_asks_to(service: Metadata) -> None:
-    client = Client(service, "1")
-    assert client.token.headers["X-aws-ec2-metadata-token-ttl-seconds"] == "1"
-    while client.get("meta-data/instance-id").status_code == 200:
-        time.sleep(0.1)
-    assert client.get("meta-data/instance-id").status_code == 401
+    client = Client(service, "2")
+    assert client.token.headers["X-aws-ec2-metadata-token-ttl-seconds"] == "2"
+    assert client.get("meta-data/instance-id").status_code == 200
+    wait_for(lambda: client.get("meta-data/instance-id").status_code == 401, 20, "the token's end")
 
 
 @pytest.mark.parametrize("seconds", ["0", "21601", "x", ""])
@@ -166,6 +165,14 @@ def test_what_is_taken_away_is_not_there(service: Metadata) -> None:
     assert client.get(ACTION).text == "{}"
     service.change({ACTION: None})
     assert client.get(ACTION).status_code == 404
+
+
+def test_credentials_that_cannot_be_had_are_an_error_of_the_service(service: Metadata) -> None:
+    def fail() -> str:
+        raise OSError("gone")
+
+    service.change({f"{CREDENTIALS}/worker": fail})
+    assert Client(service).get(f"{CREDENTIALS}/worker").status_code == 500
 
 
 def test_an_instance_without_a_role_has_no_credentials() -> None:
