@@ -11,12 +11,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cloud import ROOT, Cloud
+from tests.cloud.fleet import Fleet
 
 README = ROOT / "README.md"
 BIN = Path(sys.executable).parent
 COMMANDS = ("submit", "work", "verify")
 MARK = "\x1e"
+BASH = "/bin/bash"
+CHECKOUT = (
+    *(".cache", "LICENSE", "README.md", "bootstrap", "cloudformation", "pyproject.toml"),
+    *("requirements.txt", "worker"),
+)
 
 
 def section(name: str) -> str:
@@ -50,9 +58,17 @@ def steps(text: str) -> list[tuple[str, str]]:
     for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = step.splitlines()
-            length = next(number for number, line in enumerate(lines, 1) if not line.endswith("\\"))
+            length = next(number for number in range(1, len(lines) + 1) if is_whole(lines[:number]))
             found.append(("\n".join(lines[:length]), "\n".join(lines[length:])))
     return found
+
+
+def is_whole(lines: list[str]) -> bool:
+    """Whether lines are a whole command to a shell, and not the beginning of one."""
+    if lines[-1].endswith("\\"):
+        return False
+    syntax = subprocess.run([BASH, "-n", "-c", "\n".join(lines)], capture_output=True, check=False)
+    return syntax.returncode == 0
 
 
 def matches(expected: str, found: str) -> bool:
@@ -66,21 +82,37 @@ def test_help_and_settings_are_the_programs_own() -> None:
     assert section("config") == generated("config"), "run: python -m tests.test_readme"
 
 
-def test_the_commands_shown_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
-    shown = steps(section("by hand"))
+def play(name: str, cloud: Cloud, folder: Path) -> None:
+    """Run the commands of a section in a folder as a checkout; each prints what is shown."""
+    shown = steps(section(name))
     script = "".join(
         f"{command}\nstatus=$?; [ $status = 0 ] || echo \"[exit status $status]\"\nprintf '{MARK}\\n'\n"
         for command, _ in shown
     )
-    (tmp_path / "worker").symlink_to(ROOT / "worker")
+    for part in CHECKOUT:
+        (folder / part).symlink_to(ROOT / part)
     environment = cloud.environment() | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["/bin/bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        [BASH, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
     outputs = done.stdout.split(f"{MARK}\n")[:-1]
     assert len(outputs) == len(shown), done.stderr
     for (command, expected), output in zip(shown, outputs, strict=True):
         assert matches(expected, output.rstrip("\n")), f"$ {command}\n{output}\n{done.stderr}"
+
+
+def test_the_commands_by_hand_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
+    play("by hand", cloud, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_commands_on_aws_print_what_is_shown(tmp_path: Path) -> None:
+    one_core = {"FLEETCOPY_PROCESSES": "1"}
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    with Cloud(auth=True) as cloud, Fleet(cloud, tmp_path / "machines", environment=one_core) as fleet:
+        play("on aws", cloud, checkout)
+        assert [one.why for one in fleet.instances() if one.state != "ended"] == []
 
 
 def test_the_two_commands_exist() -> None:

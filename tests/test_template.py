@@ -366,7 +366,8 @@ def write() -> None:
     data = "".join(f"{' ' * 12}{line}".rstrip() + "\n" for line in lines)
     rest = re.sub(r"\A( {12}.*\n|\n(?= {12}))*", "", after)
     PATH.write_text(f"{before}Fn::Base64: !Sub |\n{data}{rest}")
-    README.write_text(README.read_text().replace(section("replaces"), table()))
+    before, after = README.read_text().split(f"<!-- replaces -->\n{section('replaces')}")
+    README.write_text(f"{before}<!-- replaces -->\n{table()}{after}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import Stack
+from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.cloudformation.parsing import OutputMap, ResourceMap
 from moto.iam.models import Role
 from moto.logs.models import LogGroup
@@ -57,12 +57,29 @@ def apply() -> None:
     )
     put(ResourceMap, "update", _update)
     put(ResourceMap, "delete", _delete)
+    put(CloudFormationBackend, "_resolve_update_parameters", _given)
     put(Stack, "create_resources", _create_or_roll_back(Stack.create_resources))
     put(Stack, "delete", _delete_stack(Stack.delete))
     put(Parameter, "update_from_cloudformation_json", classmethod(_update_parameter))
     put(Role, "update_from_cloudformation_json", classmethod(_update_role))
     put(LogGroup, "update_from_cloudformation_json", classmethod(_update_log_group))
     put(Queue, "update_from_cloudformation_json", classmethod(_update_queue))
+
+
+def _given(_self: Any, instance: Any, incoming_params: list[dict[str, Any]]) -> dict[str, str]:
+    # moto knows no previous value of a parameter that was left at its default.
+    defaults = {
+        name: str(known["Default"])
+        for name, known in instance.template_dict.get("Parameters", {}).items()
+        if "Default" in known
+    }
+    before = defaults | instance.parameters
+    return {
+        one["ParameterKey"]: before[one["ParameterKey"]]
+        if one.get("UsePreviousValue")
+        else one["ParameterValue"]
+        for one in incoming_params
+    }
 
 
 def _parse(parse: Any) -> Any:
