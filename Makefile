@@ -10,26 +10,29 @@ export RUSTUP_HOME := $(CURDIR)/.cache/rustup
 # No AWS SDK started from here may ask an instance-metadata service for credentials.
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: help demo test test-all lint types cloud lock clean
+.PHONY: help demo test test-all test-boot lint types cloud lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(READY) ## copy a bucket between two regions of the embedded AWS, losing a worker on the way
+demo: $(READY) ## a Spot Fleet moves a bucket on the embedded AWS, losing two instances on the way
 	@$(BIN)/python -m tests.demo
 
 test: $(READY) ## the tests, within five minutes
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-test-all: lint types $(READY) ## all that CI runs: lint, types, every test, the demo, the README's commands
+test-all: lint types $(READY) .venv-checkov/.ready ## lint, types, every test but the boot, the demo
 	@$(BIN)/python -m pytest -q
 	@$(BIN)/python -m tests.demo
+
+test-boot: $(READY) ## boot the stack's instances under a real systemd; as root, needs debootstrap and systemd-container
+	@$(BIN)/python -m tests.boot
 
 lint: $(READY) ## ruff and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/shellcheck .ci/run bootstrap/*.sh
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
@@ -37,12 +40,16 @@ types: $(READY) ## mypy, strict
 cloud: $(READY) ## leave the embedded AWS running, and print the environment to paste
 	@$(BIN)/python -m tests.cloud
 
-lock: ## renew both lock files (needs uv)
-	uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.txt
-	uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links pyproject.toml --group dev -o tests/requirements.txt
+LOCK := uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+
+lock: ## renew all lock files (needs uv)
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) pyproject.toml --group dev -o tests/requirements.txt
+	$(LOCK) --group release -o bootstrap/requirements.txt
+	echo checkov | $(LOCK) - -o tests/checkov.txt
 
 clean: ## remove what make made
-	rm -rf .venv .cache build dist *.egg-info
+	rm -rf .venv .venv-checkov .cache build dist *.egg-info
 
 # The stamp is written last, so that an interrupted set-up is done again from the start.
 $(READY): tests/requirements.txt
@@ -52,4 +59,10 @@ $(READY): tests/requirements.txt
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install -q --require-hashes -r tests/requirements.txt
 	@$(BIN)/pip install -q --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# checkov pins an older boto3, and so has an environment of its own.
+.venv-checkov/.ready: tests/checkov.txt
+	@$(PYTHON) -m venv --clear .venv-checkov
+	@.venv-checkov/bin/pip install -q --require-hashes -r $<
 	@touch $@
