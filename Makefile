@@ -22,9 +22,8 @@ demo: $(READY) ## a Spot Fleet moves a bucket on the embedded AWS, losing two in
 test: $(READY) ## the tests, within five minutes
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-test-all: lint types $(READY) .venv-checkov/.ready ## lint, types, every test but the boot, the demo
+test-all: lint types $(READY) .venv-checkov/.ready ## lint, types, and every test but the boot
 	@$(BIN)/python -m pytest -q
-	@$(BIN)/python -m tests.demo
 
 test-boot: $(READY) ## boot the stack's instances under a real systemd; as root, needs debootstrap and systemd-container
 	@$(BIN)/python -m tests.boot

@@ -21,10 +21,10 @@ from tests import archive
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "FLEETCOPY_TEST_DEMO"
 STARTUP_SECONDS = 10
-LONGEST_SECONDS = 120
-# A signal may come before the embedded AWS answers, while workers start, at work, after the kill.
+LONGEST_SECONDS = 400
+# A signal may come before the embedded AWS answers, while instances boot, at work, after the kill.
 RANDOM = random.Random(1991)
-MOMENTS = [0.0, *sorted(RANDOM.uniform(0, 16) for _ in range(7))]
+MOMENTS = [0.0, *sorted(RANDOM.uniform(0, 60) for _ in range(3))]
 
 
 def objects(count: int = 2000, seed: int = 7) -> list[archive.ArchivedObject]:
@@ -167,25 +167,26 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def without_figures(text: str) -> set[str]:
-    """The lines of an output, whatever its figures and widths."""
+    """The lines of an output, whatever its figures, widths and the name that AWS gave to the secret."""
+    text = re.sub(r"(secret:radar-writer-)\w+", r"\1", text)
     return {" ".join(re.sub(r"\d[\d.,]*", "0", line).split()) for line in text.splitlines()}
 
 
 @pytest.mark.slow
 def test_the_demo_ends_well(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, DEMO_OBJECTS="150")
+    demo = Demo(tmp_path)
     assert demo.end() == 0, demo.out + demo.err
     lines = [line.strip() for line in demo.out.splitlines()]
-    assert "verdict: equal 150, different 0, missing 0, extra 0, unproven 0" in lines
-    assert lines[-1].endswith("Done: one worker lost, no object lost.")
-    assert "is killed after" in demo.out
-    assert "a task that came back" in demo.out
+    assert "verdict: equal 2500, different 0, missing 0, extra 0, unproven 0" in lines
+    assert lines[-1].endswith("Done: two instances lost, no object lost.")
+    assert "a Spot interruption notice" in demo.out
+    assert "vanishes without a notice" in demo.out
+    assert "A task came back" in demo.out
+    assert "No queue, no instance and no process of it is left." in demo.out
     assert demo.err == ""
-    assert max(map(len, demo.out.splitlines())) < 100
     shown = (ROOT / "README.md").read_text().split("<!-- demo -->\n```text\n")[1].split("```")[0]
-    # What comes before is prose that wraps by its figures; a short run may end before the first heartbeat.
-    told = without_figures(shown[shown.index("Verify:") :])
-    assert {line for line in told if "ChangeMessageVisibility" not in line} <= without_figures(
+    # What comes before is prose that wraps by its figures.
+    assert without_figures(shown[shown.index("Verify:") :]) <= without_figures(
         demo.out[demo.out.index("Verify:") :]
     )
     assert "\r" not in demo.out
@@ -211,7 +212,7 @@ def test_a_termination_ends_all_of_it(tmp_path: Path) -> None:
 
 
 def ended_by(number: signal.Signals, temporary: Path, seconds: float, *, group: bool) -> None:
-    demo = Demo(temporary, DEMO_OBJECTS="2000")
+    demo = Demo(temporary)
     demo.await_handlers()
     time.sleep(seconds)
     demo.signal(number, group=group)
