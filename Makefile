@@ -20,10 +20,10 @@ demo: $(READY) ## a Spot Fleet moves a bucket on the embedded AWS, losing two in
 	@$(BIN)/python -m tests.demo
 
 test: $(READY) ## the tests, within five minutes
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow and not boot"
 
 test-all: lint types $(READY) .venv-checkov/.ready ## lint, types, and every test but the boot
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -m "not boot"
 
 test-boot: $(READY) ## boot the stack's instances under a real systemd; as root, needs debootstrap and systemd-container
 	@$(BIN)/python -m tests.boot
