@@ -401,6 +401,7 @@ def test_nothing_outlives_its_stack(stack: Stack) -> None:
     arn = stack.api.describe_stacks(StackName=stack.name)["Stacks"][0]["StackId"]
     stack.delete()
     assert stack.api.describe_stacks(StackName=arn)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+    assert stack.api.describe_stack_resources(StackName=arn)["StackResources"] == []
     assert stack.notices() == {}
     assert "QueueUrls" not in stack.cloud.client("sqs").list_queues(QueueNamePrefix=stack.name)
     assert "ParameterNotFound" in refusal(stack.ssm.get_parameter, Name=f"/{stack.name}/pointer")
