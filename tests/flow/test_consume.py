@@ -29,7 +29,6 @@ from typing import cast
 import pytest
 
 from tests.core import ref, transfer
-from worker.aws.sqs import Entry, Message, Queue, Refusal
 from worker.core.errors import (
     ConfigurationError,
     EndpointUnreachableError,
@@ -40,6 +39,7 @@ from worker.core.errors import (
 )
 from worker.core.message import CopyTask, decode, encode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Proof
+from worker.core.tasks import Entry, Message, Refusal, Sender, TaskQueue
 from worker.flow.consume import Consumer
 from worker.flow.delivery import Delivery
 from worker.flow.streams import Event, Finished, Probed, Received, Streams, Surveyed
@@ -152,7 +152,7 @@ class Post:
         self._describe = describe
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
-        """See `Queue.send`."""
+        """See `TaskQueue.send`."""
         refused = [entry for entry in entries if self._play.refuses(self._word, self._describe(entry))]
         self._request(f"{self._word} {'; '.join(map(self._describe, entries))}")
         for entry in refused:
@@ -161,13 +161,13 @@ class Post:
         return [Refusal(entry, "InternalError", final=False) for entry in refused]
 
     def extend(self, receipts: Sequence[str], visibility: int) -> list[str]:
-        """See `Queue.extend`; without receipts it makes no request."""
+        """See `TaskQueue.extend`; without receipts it makes no request."""
         if receipts:
             self._request(f"extend {' '.join(receipts)} {visibility}")
         return [receipt for receipt in receipts if receipt in self.lost]
 
     def delete(self, receipt: str) -> None:
-        """See `Queue.delete`."""
+        """See `TaskQueue.delete`."""
         self._request(f"delete {receipt}")
 
     def _request(self, line: str) -> None:
@@ -202,8 +202,8 @@ class Play:
         self._steps = 0
         self.consumer = Consumer(
             transfer=TRANSFER,
-            tasks=cast("Queue", self.tasks),
-            dead_letters=cast("Queue", self.dead_letters),
+            tasks=cast("TaskQueue", self.tasks),
+            dead_letters=cast("Sender", self.dead_letters),
             streams=cast("Streams", self._hands),
             visibility=visibility,
             random=Least(),

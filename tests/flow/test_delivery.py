@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.core import ref, transfer
-from worker.aws.sqs import Message
 from worker.core.errors import ObjectRefusedError
 from worker.core.message import CopyTask
 from worker.core.model import UNTOUCHED, Kind, Outcome, Proof
+from worker.core.tasks import Message
 from worker.flow.delivery import Delivery
 
 COPIED = Outcome(Kind.COPIED, 7, Proof.MD5)

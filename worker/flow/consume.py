@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from worker.aws.sqs import LONGEST_LEASE, Entry, Message, Queue
 from worker.core import settle
 from worker.core.breaker import Breaker, BreakerState
 from worker.core.denials import Denials
@@ -29,6 +28,7 @@ from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
 from worker.core.message import decode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.core.tasks import LONGEST_LEASE, Entry, Message, Sender, TaskQueue
 from worker.flow import log
 from worker.flow.delivery import Delivery
 from worker.flow.outbox import batches, send_batch
@@ -56,8 +56,8 @@ class Consumer:
         self,
         *,
         transfer: Transfer,
-        tasks: Queue,
-        dead_letters: Queue,
+        tasks: TaskQueue,
+        dead_letters: Sender,
         streams: Streams,
         visibility: int,
         random: Random,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from worker.aws.sqs import Entry, Message
 from worker.core.message import CopyTask
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome
 from worker.core.settle import Settlement
-from worker.flow.outbox import Sender
+from worker.core.tasks import Entry, Message, Sender
 
 
 class Delivery:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from worker.aws.sqs import Entry
 from worker.core.listing import in_order, join
 from worker.core.message import CopyTask, encode
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack, shuffle
 from worker.core.plan import Action, Step, plan
-from worker.flow.outbox import Sender, batches, send_batch
+from worker.core.tasks import Entry, Sender
+from worker.flow.outbox import batches, send_batch
 
 WINDOW = 100
 """Tasks held to be shuffled; at most six MiB of messages."""

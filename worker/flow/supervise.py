@@ -18,12 +18,12 @@ from types import FrameType
 
 import msgspec
 
-from worker.aws.sqs import Depth
 from worker.core.errors import ConfigurationError, FleetcopyError, WorkerCrashedError
 from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
 from worker.core.message import to_ascii_json
 from worker.core.notice import Notice, seconds_for_drain
+from worker.core.tasks import Depth
 from worker.flow import log
 from worker.flow.child import ChildSettings, Exit
 
