@@ -101,7 +101,14 @@ SETTINGS = (
         False,
         "on a Spot Instance: watch the instance metadata for interruption notices, and drain on one",
     ),
-    Setting("log-level", "LEVEL", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
+    Setting(
+        "log-level",
+        "LEVEL",
+        "FLEETCOPY_LOG_LEVEL",
+        _level,
+        None,
+        "debug, info, warning or error; unset, copy logs from warning on, work from info on",
+    ),
     Setting("log-group", "NAME", "FLEETCOPY_LOG_GROUP", str, None, "CloudWatch log group to log to as well"),
 )
 

@@ -206,6 +206,7 @@ class Play:
             dead_letters=cast("Sender", self.dead_letters),
             streams=cast("Streams", self._hands),
             visibility=visibility,
+            give_up=900,
             random=Least(),
             clock=lambda: self._clock,
         )

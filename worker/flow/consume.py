@@ -28,6 +28,7 @@ from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
 from worker.core.message import decode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.core.progress import Report, Tally
 from worker.core.tasks import LONGEST_LEASE, Entry, Message, Sender, TaskQueue
 from worker.flow import log
 from worker.flow.delivery import Delivery
@@ -35,7 +36,7 @@ from worker.flow.outbox import batches, send_batch
 from worker.flow.streams import Drain, Event, Finished, Probed, Received, Streams, Surveyed
 
 _RETRY_SECONDS = 2.0
-_GIVE_UP_SECONDS = 900.0
+_REPORT_SECONDS = 0.5
 _LEASE_RESERVE = 3600
 
 
@@ -48,7 +49,9 @@ class Consumer:
         dead_letters: where to put what cannot succeed.
         streams: the hands.
         visibility: seconds of a lease; its heartbeat comes at a third of it.
+        give_up: seconds for which an endpoint or the queue may be out of order.
         random: for the jitter of delays.
+        on_report: told how far this process is, now and then and after each task.
         clock: seconds, monotonic.
     """
 
@@ -60,7 +63,9 @@ class Consumer:
         dead_letters: Sender,
         streams: Streams,
         visibility: int,
+        give_up: float,
         random: Random,
+        on_report: Callable[[Report], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.totals: Counter[str] = Counter()
@@ -71,8 +76,11 @@ class Consumer:
         self._dead_letters = dead_letters
         self._streams = streams
         self._visibility = visibility
+        self._give_up_seconds = give_up
         self._random = random
+        self._on_report = on_report
         self._clock = clock
+        self._size_settled = 0
         self._deliveries: list[Delivery] = []
         self._denials: Denials[tuple[Delivery, ObjectRef, Outcome]] = Denials()
         self._breaker = Breaker()
@@ -83,6 +91,7 @@ class Consumer:
         self._settling_failed_since: float | None = None
         self._poll_at = 0.0
         self._beat_at = 0.0
+        self._report_at = 0.0
         self._cancel_at = self._abandon_at = float("inf")
 
     def drain(self, seconds: float) -> None:
@@ -93,7 +102,7 @@ class Consumer:
         """Work until drained.
 
         Raises:
-            FleetcopyError: an endpoint or the queue has been out of order for a quarter of an hour.
+            FleetcopyError: an endpoint or the queue has been out of order for too long.
         """
         self._streams.start()
         self._state = advance(self._state, Move.READY)
@@ -101,7 +110,10 @@ class Consumer:
         while not self._is_over():
             with contextlib.suppress(queue.Empty):
                 self._handle(self._streams.events.get(timeout=self._patience()))
-            self._keep_time(self._clock())
+            now = self._clock()
+            self._keep_time(now)
+            if self._on_report and now >= self._report_at:
+                self._on_report(self._whole_report(now))
         self._state = advance(self._state, Move.DONE)
         self._streams.stop()
         log.info("stopped", transfer=self._transfer.id, abandoned=len(self._deliveries), **self.totals)
@@ -269,10 +281,9 @@ class Consumer:
         self._tasks.delete(delivery.message.receipt)
 
     def _report(self, delivery: Delivery) -> None:
-        counts = delivery.counts()
-        moved = sum(outcome.bytes for _, outcome in delivery.results)
-        self.totals.update(counts)
-        self.totals["bytes"] += moved
+        tally = delivery.tally()
+        self.totals.update(tally.counts)
+        self._size_settled += tally.size
         if delivery.settlement and not delivery.lost:
             self.totals["dead_letters"] += len(delivery.settlement.dead_letters)
         if delivery.task:
@@ -282,10 +293,16 @@ class Consumer:
                 task=delivery.task.objects[0].key,
                 attempt=delivery.task.attempt,
                 received=delivery.message.receive_count,
-                bytes=moved,
                 ms=round((self._clock() - delivery.received) * 1000),
-                **counts,
+                **tally.counts,
             )
+        self._report_at = 0.0
+
+    def _whole_report(self, now: float) -> Report:
+        """What is settled, and what of the tasks in hand is done."""
+        self._report_at = now + _REPORT_SECONDS
+        in_hand = sum((delivery.tally() for delivery in self._deliveries), Tally())
+        return Report(Tally(self.totals, self._size_settled), in_hand)
 
     # Time.
 
@@ -374,12 +391,12 @@ class Consumer:
                 self._conclude(delivery, ref, outcome)
 
     def _give_up(self, now: float) -> None:
-        if self._breaker.failing_for(now) > _GIVE_UP_SECONDS:
+        if self._breaker.failing_for(now) > self._give_up_seconds:
             raise ConfigurationError(
                 "an endpoint has been out of order for too long; see the log before this"
             )
         failures = (self._receiving_failed_since, self._settling_failed_since)
-        if any(since is not None and now - since > _GIVE_UP_SECONDS for since in failures):
+        if any(since is not None and now - since > self._give_up_seconds for since in failures):
             raise ConfigurationError("the queue has been out of order for too long; see the log before this")
 
     def _is_over(self) -> bool:

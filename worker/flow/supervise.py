@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -54,13 +55,25 @@ class _Noticed(msgspec.Struct, frozen=True):
     notice: Notice
 
 
-_Event = _Exited | _Signalled | _Noticed
+class _Done(msgspec.Struct, frozen=True):
+    pass
+
+
+_Event = _Exited | _Signalled | _Noticed | _Done
 
 
 class _Child:
-    """One worker process, and the thread that reads its log lines."""
+    """One worker process, and the thread that reads its log lines.
 
-    def __init__(self, settings: ChildSettings, events: queue.SimpleQueue[_Event]) -> None:
+    Args:
+        settings: what it is told.
+        events: where its end is announced.
+        line: its end of a line to a queue of this process, which it takes over.
+    """
+
+    def __init__(
+        self, settings: ChildSettings, events: queue.SimpleQueue[_Event], line: socket.socket | None
+    ) -> None:
         # -P: a folder named worker where the command is run must not be taken for this package.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "worker", "_child"],
@@ -69,9 +82,13 @@ class _Child:
             text=True,
             # A terminal's Ctrl-C is for the supervisor alone; it tells its children what it means.
             process_group=0,
+            pass_fds=[line.fileno()] if line else [],
         )
         self.pid = self._process.pid
         self._events = events
+        if line:
+            settings = msgspec.structs.replace(settings, line=line.fileno())
+            line.close()
         self._write(to_ascii_json(settings))  # whatever the locale
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -105,6 +122,7 @@ class Supervisor:
         drain_seconds: budget of a drain.
         until_empty: stop once the queue has been empty for so many seconds; None: never.
         depth: asks how many messages the queue holds.
+        connect: makes a line from a worker process to a queue of this process; None: the queue is on SQS.
     """
 
     def __init__(
@@ -115,12 +133,14 @@ class Supervisor:
         drain_seconds: float,
         until_empty: float | None,
         depth: Callable[[], Depth],
+        connect: Callable[[], socket.socket] | None = None,
     ) -> None:
         self._settings = settings
         self._processes = processes
         self._drain_seconds = drain_seconds
         self._until_empty = until_empty
         self._depth = depth
+        self._connect = connect
         self._state = State.STARTING
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._children: list[_Child] = []
@@ -143,6 +163,15 @@ class Supervisor:
         """Drain for an interruption; may be called from any thread, before `run` too."""
         self._events.put(_Noticed(notice))
 
+    def done(self) -> None:
+        """Drain, since nothing is left to do; may be called from any thread, before `run` too."""
+        self._events.put(_Done())
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether a signal or a notice came."""
+        return self._told_to_stop
+
     def run(self) -> bool:
         """Work; whether every object that these workers were given up to the end went well.
 
@@ -153,7 +182,7 @@ class Supervisor:
         """
         try:
             for _ in range(self._processes):
-                self._children.append(_Child(self._settings, self._events))
+                self._start()
             self._state = advance(self._state, Move.READY)
             while self._children or self._restart_at:
                 with contextlib.suppress(queue.Empty):
@@ -166,6 +195,10 @@ class Supervisor:
         if self._fault:
             raise self._fault
         return self._told_to_stop or not self._failed_objects
+
+    def _start(self) -> None:
+        line = self._connect() if self._connect else None
+        self._children.append(_Child(self._settings, self._events, line))
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._events.put(_Signalled(number))  # SimpleQueue.put may interrupt itself
@@ -181,6 +214,9 @@ class Supervisor:
                 seconds = seconds_for_drain(event.notice, time.time())
                 log.warning("interruption notice", action=event.notice.action, time=event.notice.time)
                 self._drain(seconds)
+            case _Done():
+                log.info("done")
+                self._drain(self._drain_seconds)
 
     def _heard_signal(self, event: _Signalled) -> None:
         if self._signalled:
@@ -241,7 +277,7 @@ class Supervisor:
                 child.kill()
         for at in [at for at in self._restart_at if now >= at]:
             self._restart_at.remove(at)
-            self._children.append(_Child(self._settings, self._events))
+            self._start()
         if self._watches_queue and now >= self._ask_at:
             self._watch_queue(now)
 
