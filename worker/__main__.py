@@ -190,6 +190,7 @@ def _submit(options: argparse.Namespace) -> int:
 
 def _copy(options: argparse.Namespace) -> int:
     transfer, hub, began = config.transfer(options), Hub(), time.monotonic()
+    config.refuse_proxies(transfer)
     settings = child.ChildSettings(
         transfer=transfer,
         queue_url=None,
@@ -198,6 +199,7 @@ def _copy(options: argparse.Namespace) -> int:
         drain=0,
         give_up=_COPY_GIVE_UP_SECONDS,
         log_level=config.text(options, "log-level") or "warning",
+        ca_bundle=config.ca_bundle(),
     )
     supervisor = supervise.Supervisor(
         settings,
@@ -253,6 +255,7 @@ def _left_alone(step: Step) -> str:
 
 def _work(options: argparse.Namespace) -> int:
     transfer, queue = config.transfer(options), Queue(config.queue_url(options))
+    config.refuse_proxies(transfer)
     settings = child.ChildSettings(
         transfer=transfer,
         queue_url=queue.url,
@@ -261,6 +264,7 @@ def _work(options: argparse.Namespace) -> int:
         drain=config.integer(options, "drain-seconds"),
         give_up=_GIVE_UP_SECONDS,
         log_level=config.text(options, "log-level") or "info",
+        ca_bundle=config.ca_bundle(),
     )
     log.to_stream(sys.stderr, settings.log_level)
     supervisor = supervise.Supervisor(

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
 
 import msgspec
 
@@ -258,6 +259,28 @@ def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
 
 def _credentials_variable(side: str) -> str:
     return f"FLEETCOPY_{side.upper()}_CREDENTIALS"
+
+
+def ca_bundle() -> str | None:
+    """File of the certificates to trust, as boto3 and the AWS CLI are told it; None for the system's."""
+    return os.environ.get("AWS_CA_BUNDLE") or None
+
+
+def refuse_proxies(transfer: Transfer) -> None:
+    """Make sure that the environment names no proxy for the endpoints: objects do not go through one.
+
+    Raises:
+        UsageError: it does.
+    """
+    proxies = getproxies_environment()
+    for endpoint in (transfer.source, transfer.destination):
+        suffix = "amazonaws.com.cn" if (endpoint.region or "").startswith("cn-") else "amazonaws.com"
+        parts = urlsplit(endpoint.endpoint_url or f"https://s3.{endpoint.region or 'us-east-1'}.{suffix}")
+        if parts.scheme in proxies and not proxy_bypass_environment(parts.hostname or "", proxies):
+            raise UsageError(
+                f"${parts.scheme.upper()}_PROXY names a proxy for {parts.hostname}, and objects do not go "
+                f"through proxies: unset it, or add {parts.hostname} to $NO_PROXY"
+            )
 
 
 def log_stream() -> str:

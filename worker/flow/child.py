@@ -19,7 +19,8 @@ from random import Random
 import msgspec
 
 from worker.aws.sqs import Queue
-from worker.aws.transfer import Boto3Transferrer
+from worker.aws.transfer import WireTransferrer
+from worker.aws.wire import trust
 from worker.core.errors import FleetcopyError
 from worker.core.model import Transfer
 from worker.core.progress import Report
@@ -50,6 +51,7 @@ class ChildSettings(msgspec.Struct, frozen=True):
         drain: seconds for a drain when the supervisor is gone.
         give_up: seconds for which an endpoint or the queue may be out of order.
         log_level: the least level that is logged.
+        ca_bundle: file of the certificates to trust; None for the system's.
     """
 
     transfer: Transfer
@@ -59,6 +61,7 @@ class ChildSettings(msgspec.Struct, frozen=True):
     drain: float
     give_up: float
     log_level: str
+    ca_bundle: str | None = None
     line: int | None = None
 
 
@@ -82,7 +85,9 @@ def main() -> None:
 def _work(settings: ChildSettings) -> Exit:
     random = Random()  # noqa: S311 - jitter, not secrets
     tasks, report = _tasks(settings)
-    transferrer = Boto3Transferrer(settings.transfer, connections=settings.streams)
+    transferrer = WireTransferrer(
+        settings.transfer, connections=settings.streams, context=trust(settings.ca_bundle)
+    )
     streams = Streams(
         transfer=settings.transfer,
         tasks=tasks,

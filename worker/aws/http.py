@@ -1,0 +1,523 @@
+"""HTTP/1.1 over sockets and TLS: connections that are kept, and every wait on them bounded.
+
+Knows nothing of S3. A thread takes a `Connection` from its host's `Pool`, sends a head and a body, reads a
+head and a body, and gives it back. Memory is a thread's `Buffers` and what TLS holds of them. Nothing is
+tried twice here, except that a connection is tried to one address of the host after another.
+
+Waits: sockets block, with a kernel time limit of a fraction of a second (`_TICK`), at the end of which the
+`Watch` decides whether the exchange goes on: so that a cancellation is seen at once, a stalled peer is given
+up by `core.pace`, and reading costs one system call, not the two of a Python socket with a timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from worker.core.http import (
+    LONGEST_HEAD,
+    Framing,
+    Head,
+    Length,
+    MalformedError,
+    UntilClose,
+    framing,
+    parse_head,
+)
+from worker.core.pace import Pace
+from worker.core.transferrer import Cancellation
+
+PIECE = 131_072
+"""Bytes of a thread's buffer, and so of what is received and sent in one go."""
+
+_TICK = 0.25
+_TIMEVAL = struct.pack("ll", 0, int(_TICK * 1_000_000))
+_NEVER = float("inf")
+_FRESH = 1.0
+_ADDRESSES = 3
+_CONTINUE = 100
+_OK = 200
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How long anything may take.
+
+    Attributes:
+        connect: seconds for one address, TLS included.
+        stretch: seconds in which an exchange must move `least` bytes; see `core.pace`.
+        least: bytes.
+        proceed: seconds to wait for `100 Continue` before the body is sent without it.
+        idle: seconds after which a kept connection is taken for closed.
+        age: seconds after which a connection is not kept, so that load follows the host's addresses.
+        resolve: seconds for which the host's addresses are taken as known.
+    """
+
+    connect: float = 5.0
+    stretch: float = 60.0
+    least: int = 61_440
+    proceed: float = 1.0
+    idle: float = 15.0
+    age: float = 300.0
+    resolve: float = 30.0
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where connections go to. `netloc` is the Host header's."""
+
+    scheme: str
+    host: str
+    port: int
+    netloc: str
+
+
+class CancelledError(Exception):
+    """The exchange was cancelled from this side."""
+
+
+class UnreachableError(Exception):
+    """No connection could be made to any address."""
+
+
+class UntrustedError(Exception):
+    """The host's certificate is not to be trusted."""
+
+
+class BrokenError(Exception):
+    """The connection failed, or what came over it is no answer."""
+
+
+class ClosedError(BrokenError):
+    """The peer closed or reset the connection."""
+
+
+class SilentError(Exception):
+    """No byte of an answer came within the time that was given for it."""
+
+
+class Watch:
+    """One exchange's patience: asked whenever bytes have moved, and in every tick of waiting.
+
+    Attributes:
+        cancellable: whether a cancellation still counts; not once the peer has all it needs.
+    """
+
+    def __init__(
+        self, cancel: Cancellation, limits: Limits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.cancellable = True
+        self._cancel = cancel
+        self._limits = limits
+        self._clock = clock
+        self._pace = Pace(limits.stretch, limits.least, clock())
+
+    def moved(self, count: int = 0) -> None:
+        """Go on, or not.
+
+        Raises:
+            CancelledError: cancelled.
+            BrokenError: stalled.
+        """
+        if self.cancellable and self._cancel.is_set():
+            raise CancelledError
+        if self._pace.stalled(count, self._clock()):
+            raise BrokenError(
+                f"stalled: less than {self._limits.least} bytes in {self._limits.stretch:g} seconds"
+            )
+
+    def wait(self, until: float) -> None:
+        """A tick without bytes, of a wait that ends at a monotonic time.
+
+        Raises:
+            SilentError: it has ended.
+        """
+        self.moved()
+        if self._clock() >= until:
+            raise SilentError
+
+
+class Buffers:
+    """What one thread needs to move objects, whatever their size."""
+
+    def __init__(self) -> None:
+        self.body = memoryview(bytearray(PIECE))
+        """For heads and bodies that are received."""
+        self.answer = memoryview(bytearray(LONGEST_HEAD))
+        """For the answer to what is sent out of `body`."""
+        self.cipher = memoryview(bytearray(PIECE + 16_384))
+        """For bytes as TLS has them; no connection needs them for longer than a call."""
+
+
+class _Plain:
+    """Bytes over a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def receive(self, view: memoryview, watch: Watch, until: float) -> int:
+        """Bytes put into `view`; 0 at the end."""
+        return _receive(self._sock, view, watch, until)
+
+    def send(self, pieces: tuple[bytes | memoryview, ...], watch: Watch) -> None:
+        """Send all of it."""
+        _send(self._sock, pieces[0] if len(pieces) == 1 else b"".join(pieces), watch)
+
+
+class _Tls:
+    """Bytes over TLS over a socket, in large reads and writes: `SSLSocket` makes two calls a record."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self.cipher = memoryview(b"")
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def handshake(self, watch: Watch, until: float) -> None:
+        """Agree with the peer, and check who it is."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush(watch)
+                if not self._fill(watch, until):
+                    raise ClosedError("closed in the TLS handshake") from None
+            else:
+                self._flush(watch)
+                return
+
+    def receive(self, view: memoryview, watch: Watch, until: float) -> int:
+        """As `_Plain.receive`; a connection closed without TLS's word is at its end as well."""
+        got, room, read = 0, len(view), self._tls.read
+        while got < room:
+            try:
+                count = read(room - got, view[got:])
+            except ssl.SSLWantReadError:
+                if got or not self._fill(watch, until):
+                    break
+            except ssl.SSLZeroReturnError:
+                break
+            else:
+                if not count:
+                    break
+                got += count  # type: ignore[operator]  # a number, since it is given a buffer
+        return got
+
+    def send(self, pieces: tuple[bytes | memoryview, ...], watch: Watch) -> None:
+        """As `_Plain.send`."""
+        for piece in pieces:
+            if piece:
+                self._tls.write(piece)
+        self._flush(watch)
+
+    def _flush(self, watch: Watch) -> None:
+        if self._outgoing.pending:
+            _send(self._sock, self._outgoing.read(), watch)
+
+    def _fill(self, watch: Watch, until: float) -> int:
+        count = _receive(self._sock, self.cipher, watch, until)
+        if count:
+            self._incoming.write(self.cipher[:count])
+        return count
+
+
+def _receive(sock: socket.socket, view: memoryview, watch: Watch, until: float) -> int:
+    while True:
+        try:
+            count = sock.recv_into(view)
+        except BlockingIOError:
+            watch.wait(until)
+        else:
+            watch.moved(count)
+            return count
+
+
+def _send(sock: socket.socket, data: bytes | memoryview, watch: Watch) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            count = sock.send(view)
+        except BlockingIOError:
+            count = 0
+        watch.moved(count)
+        view = view[count:]
+
+
+class Connection:
+    """One connection to a host: an exchange is heads and bodies sent, then a head and a body read.
+
+    Attributes:
+        reused: whether it has carried an exchange before.
+        answered: whether a byte of this exchange's answer has come.
+    """
+
+    def __init__(self, sock: socket.socket, channel: _Plain | _Tls, now: float) -> None:
+        self.reused = self.answered = False
+        self.born = self.idle_since = now
+        self._sock = sock
+        self._channel = channel
+        self._framing: Framing = Length(0)
+        self._ahead = memoryview(b"")
+        self._keeps_alive = False
+
+    def begin(self, buffers: Buffers) -> None:
+        """Begin an exchange, by the thread that has these buffers."""
+        self.answered = self._keeps_alive = False
+        self._ahead = memoryview(b"")
+        if isinstance(self._channel, _Tls):
+            self._channel.cipher = buffers.cipher
+
+    def send(self, watch: Watch, *pieces: bytes | memoryview) -> None:
+        """Send all of it.
+
+        Raises:
+            BrokenError, CancelledError: not all has been sent.
+        """
+        try:
+            self._channel.send(pieces, watch)
+        except OSError as error:
+            raise ClosedError(f"while sending: {error}") from error
+
+    def head(self, buffer: memoryview, watch: Watch, until: float = _NEVER) -> Head:
+        """The answer's head; what came with it of its body stays in `buffer` until `read` hands it out.
+
+        Args:
+            buffer: at least `LONGEST_HEAD` bytes.
+            watch: its patience.
+            until: monotonic time until which the answer must begin; then `100 Continue` is an answer too.
+
+        Raises:
+            SilentError: it did not begin.
+            BrokenError, CancelledError: there is none.
+        """
+        try:
+            head = self._next_head(buffer, watch, until)
+            while head.status < _OK and (head.status != _CONTINUE or until == _NEVER):
+                head = self._next_head(buffer, watch, until)
+            self._framing = framing(head)
+        except MalformedError as error:
+            raise BrokenError(f"no HTTP answer: {error}") from error
+        self._keeps_alive = head.keeps_alive and head.status >= _OK
+        return head
+
+    def _next_head(self, buffer: memoryview, watch: Watch, until: float) -> Head:
+        count = len(self._ahead)
+        buffer[:count] = self._ahead
+        while (end := bytes(buffer[: min(count, LONGEST_HEAD)]).find(b"\r\n\r\n")) < 0:
+            if count >= LONGEST_HEAD:
+                raise MalformedError(f"a head of more than {LONGEST_HEAD} bytes")
+            more = self._receive(buffer[count:], watch, _NEVER if count else until)
+            if not more:
+                raise ClosedError("closed in the answer's head" if count else "closed without an answer")
+            self.answered = True
+            count += more
+        self._ahead = buffer[end + 4 : count]
+        return parse_head(bytes(buffer[:end]))
+
+    def read(self, buffer: memoryview, watch: Watch) -> memoryview:
+        """The body's next bytes, in `buffer` or in the one that `head` had; empty at its end.
+
+        Raises:
+            BrokenError, CancelledError: the body is not whole.
+        """
+        while not self._framing.done:
+            if not self._ahead:
+                count = self._receive(buffer, watch, _NEVER)
+                if not count and isinstance(self._framing, UntilClose):
+                    break
+                if not count:
+                    raise ClosedError("closed before the answer's end")
+                self._ahead = buffer[:count]
+            try:
+                piece, self._ahead = self._framing.take(self._ahead)
+            except MalformedError as error:
+                raise BrokenError(str(error)) from error
+            if piece:
+                return piece
+        return self._ahead[:0]
+
+    def _receive(self, view: memoryview, watch: Watch, until: float) -> int:
+        try:
+            return self._channel.receive(view, watch, until)
+        except OSError as error:
+            raise ClosedError(f"while receiving: {error}") from error
+
+    @property
+    def reusable(self) -> bool:
+        """Whether this exchange has left the connection ready for another."""
+        return self._keeps_alive and self._framing.done and not self._ahead
+
+    def spoil(self) -> None:
+        """Not to be used again: the peer may wait for what this exchange has not sent."""
+        self._keeps_alive = False
+
+    @property
+    def dead(self) -> bool:
+        """Whether something has come since the last exchange: the end, or what nobody asked for."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Close at once, whatever is under way."""
+        self._sock.close()
+
+
+Address = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
+
+
+class Addresses:
+    """A host's addresses, handed out in turn; those that fail are left out until they are resolved again."""
+
+    def __init__(self, origin: Origin, seconds: float, clock: Callable[[], float]) -> None:
+        self._origin = origin
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: deque[Address] = deque()
+        self._until = float("-inf")
+
+    def some(self) -> list[Address]:
+        """A few addresses to try, in this order.
+
+        Raises:
+            UnreachableError: the name does not resolve.
+        """
+        with self._lock:
+            if self._clock() >= self._until or not self._known:
+                self._known = deque(self._resolve())
+                self._until = self._clock() + self._seconds
+            self._known.rotate(-1)
+            return list(self._known)[:_ADDRESSES]
+
+    def failed(self, address: Address) -> None:
+        """Leave an address out for a while."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._known.remove(address)
+
+    def _resolve(self) -> list[Address]:
+        try:
+            found = socket.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise UnreachableError(f"{self._origin.host}: {error}") from error
+        return [(family, place) for family, _, _, _, place in found]
+
+
+class Pool:
+    """Connections to one origin; safe to use from many threads.
+
+    Args:
+        origin: where to.
+        context: whom to trust, for `https`.
+        limits: see there.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        context: ssl.SSLContext,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.origin = origin
+        self._context = context
+        self._limits = limits
+        self._clock = clock
+        self._addresses = Addresses(origin, limits.resolve, clock)
+        # The last one in is the first one out, so that those not needed grow old.
+        self._idle: deque[Connection] = deque()
+
+    def take(self, buffers: Buffers, watch: Watch, *, new: bool = False) -> Connection:
+        """A connection at the beginning of an exchange, a kept one unless `new`.
+
+        Raises:
+            UnreachableError, UntrustedError, CancelledError: there is none.
+        """
+        connection = None if new else self._kept()
+        if connection is None:
+            connection = self._connect(buffers, watch)
+        connection.begin(buffers)
+        return connection
+
+    def give(self, connection: Connection) -> None:
+        """Take a connection back at the end of its exchange; one that is not to be used again is closed."""
+        now = self._clock()
+        if connection.reusable and now - connection.born < self._limits.age:
+            connection.reused = True
+            connection.idle_since = now
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _kept(self) -> Connection | None:
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            idle = self._clock() - connection.idle_since
+            if idle < self._limits.idle and (idle < _FRESH or not connection.dead):
+                return connection
+            connection.close()
+
+    def _connect(self, buffers: Buffers, watch: Watch) -> Connection:
+        failures = []
+        for address in self._addresses.some():
+            try:
+                return self._connect_to(address, buffers, watch)
+            except (OSError, BrokenError, SilentError) as error:
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    raise UntrustedError(error.verify_message) from error
+                self._addresses.failed(address)
+                failures.append(f"{address[1][0]!s}: {error or 'no answer'}")
+        raise UnreachableError("; ".join(failures) or f"no address for {self.origin.host}")
+
+    def _connect_to(self, address: Address, buffers: Buffers, watch: Watch) -> Connection:
+        until = self._clock() + self._limits.connect
+        family, place = address
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            _reach(sock, place, watch, until)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
+            if self.origin.scheme == "http":
+                return Connection(sock, _Plain(sock), self._clock())
+            tls = _Tls(sock, self._context, self.origin.host)
+            tls.cipher = buffers.cipher
+            tls.handshake(watch, until)
+            return Connection(sock, tls, self._clock())
+        except BaseException:
+            sock.close()
+            raise
+
+
+def _reach(sock: socket.socket, place: tuple[str | int | bytes, ...], watch: Watch, until: float) -> None:
+    """Connect, in ticks."""
+    sock.setblocking(False)
+    code = sock.connect_ex(place)
+    if code == errno.EINPROGRESS:
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        while not poll.poll(_TICK * 1000):
+            watch.wait(until)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+    sock.setblocking(True)
