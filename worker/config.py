@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
@@ -272,11 +272,11 @@ def refuse_proxies(transfer: Transfer) -> None:
     Raises:
         UsageError: it does.
     """
-    proxies = getproxies_environment()
+    proxies = getproxies()
     for endpoint in (transfer.source, transfer.destination):
         suffix = "amazonaws.com.cn" if (endpoint.region or "").startswith("cn-") else "amazonaws.com"
         parts = urlsplit(endpoint.endpoint_url or f"https://s3.{endpoint.region or 'us-east-1'}.{suffix}")
-        if parts.scheme in proxies and not proxy_bypass_environment(parts.hostname or "", proxies):
+        if parts.scheme in proxies and not proxy_bypass(parts.hostname or ""):
             raise UsageError(
                 f"${parts.scheme.upper()}_PROXY names a proxy for {parts.hostname}, and objects do not go "
                 f"through proxies: unset it, or add {parts.hostname} to $NO_PROXY"
