@@ -237,7 +237,7 @@ def _conclude(local: LocalTransfer, hub: Hub, seconds: float) -> int:
     """Say how a copy ended; its exit code."""
     progress = local.progress()
     for failure in hub.failures[:_FAILURES_SHOWN]:
-        text = f"failed  {_printable(failure.key)}  ({failure.reason}: {failure.detail})"
+        text = f"failed  {log.printable(failure.key)}  ({failure.reason}: {log.printable(failure.detail)})"
         print(text, file=sys.stderr)
     if hub.failed > _FAILURES_SHOWN:
         print(f"failed  and {hub.failed - _FAILURES_SHOWN:,} more", file=sys.stderr)
@@ -250,7 +250,7 @@ def _conclude(local: LocalTransfer, hub: Hub, seconds: float) -> int:
 
 
 def _left_alone(step: Step) -> str:
-    return f"{step.action}  {_printable(step.ref.key)}  ({_WHY[step.action]})"
+    return f"{step.action}  {log.printable(step.ref.key)}  ({_WHY[step.action]})"
 
 
 def _work(options: argparse.Namespace) -> int:
@@ -311,7 +311,7 @@ def _verify(options: argparse.Namespace) -> int:
     with _bar("verifying") as bar:
 
         def report(finding: Finding) -> None:
-            bar.write(f"{finding.match:9}  {_printable(finding.key)}  ({finding.why})")
+            bar.write(f"{finding.match:9}  {log.printable(finding.key)}  ({finding.why})")
 
         verdict = verify(
             transfer,
@@ -323,11 +323,6 @@ def _verify(options: argparse.Namespace) -> int:
         )
     print(verdict)
     return 0 if verdict.proven else 1
-
-
-def _printable(key: str) -> str:
-    """A key as it is where that is safe on a terminal, else quoted and escaped."""
-    return key if key.isprintable() and key == key.strip() else repr(key)
 
 
 def _config(options: argparse.Namespace) -> int:

@@ -88,26 +88,32 @@ class Screen:
 
 def sentence(progress: Progress, pace: Pace) -> str:
     """How far the transfer is, how fast, and how long it will take, as far as that is known."""
-    copied, moved = progress.done, progress.tally.counts.get("bytes", 0)
-    of = "of" if progress.listed_all else "of at least"
+    listing = f"listing, {progress.listed:,} objects so far"
+    if not progress.listed_all and not progress.done:
+        return listing
     parts = [
-        f"{copied:,} {of} {progress.to_copy:,} objects",
-        f"{size(moved)} {of} {size(progress.planned.get('bytes', 0))}",
+        f"{progress.done:,} of {progress.to_copy:,} objects",
+        f"{size(_moved(progress))} of {size(progress.planned.get('bytes', 0))}",
         f"{pace.objects:,.0f} objects/s",
         f"{size(pace.bytes)}/s",
     ]
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
     if not progress.listed_all:
-        parts.append(f"{progress.listed:,} listed so far")
+        parts.append(listing)
     elif pace.seconds_left is not None:
         parts.append(f"{tqdm.format_interval(pace.seconds_left)} left")
     return ", ".join(parts)
 
 
+def _moved(progress: Progress) -> int:
+    return progress.tally.counts.get("bytes", 0)
+
+
 def size(count: float) -> str:
     """Bytes as a person reads them."""
-    return tqdm.format_sizeof(count) + "B" if count >= 1000 else f"{count:.0f} B"  # noqa: PLR2004
+    number = tqdm.format_sizeof(count)
+    return f"{number[:-1]} {number[-1]}B" if number[-1].isalpha() else f"{count:.0f} B"
 
 
 def summary(progress: Progress, seconds: float) -> str:
@@ -117,7 +123,7 @@ def summary(progress: Progress, seconds: float) -> str:
     seldom = (Kind.SKIPPED, Kind.GONE, Kind.ARCHIVED, Action.TOO_LARGE, Action.UNNAMEABLE)
     words = [f"{counts.get(word, 0):,} {word}" for word in always]
     words += [f"{counts[word]:,} {word}" for word in seldom if counts.get(word)]
-    moved = progress.tally.counts.get("bytes", 0)
+    moved = _moved(progress)
     rate = f"{counts.get(Kind.COPIED, 0) / seconds:,.0f} objects/s, {size(moved / seconds)}/s"
     proofs = ", ".join(f"{counts[proof]:,} {proof}" for proof in Proof if counts.get(proof))
     return (

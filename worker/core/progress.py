@@ -115,8 +115,10 @@ class Meter:
 
     def pace(self, progress: Progress, now: float) -> Pace:
         """The pace, once this moment is added to those measured."""
+        if not progress.work_done:
+            self._moments.clear()  # the start of the worker processes says nothing about their pace
         self._moments.append((now, progress))
-        while len(self._moments) > 2 and now - self._moments[1][0] >= _WINDOW_SECONDS:  # noqa: PLR2004
+        while now - self._moments[0][0] > _WINDOW_SECONDS:
             self._moments.popleft()
         began, first = self._moments[0]
         if now <= began:

@@ -86,9 +86,16 @@ class PersonFormatter(JsonFormatter):
         """The line; lines after it are a traceback."""
         line: dict[str, object] = json.loads(super().format(record))
         level, event, trace = line.pop("level"), line.pop("event"), line.pop("traceback", None)
-        fields = [f"{name} {value}" for name, value in line.items() if name not in _FOR_MACHINES]
+        fields = [
+            f"{name} {printable(str(text))}" for name, text in line.items() if name not in _FOR_MACHINES
+        ]
         text = f"{level}: {', '.join([str(event), *fields])}"
         return text if trace is None else f"{text}\n{trace}"
+
+
+def printable(text: str) -> str:
+    """A text as it is where that is safe on a terminal, else quoted and escaped."""
+    return text if text.isprintable() and text == text.strip() else repr(text)
 
 
 def also_to(handler: logging.Handler) -> None:
