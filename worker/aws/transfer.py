@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from awscrt.checksums import crc64nvme
 
@@ -129,7 +129,8 @@ class WireTransferrer:
             answer = self.source.client.get_object_tagging(
                 Bucket=self._transfer.source.bucket, Key=ref.key, **named
             )
-        return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]])
+        # A space as %20, for not every server reads a + as one.
+        return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]], quote_via=quote)
 
     def _condition(self, expect: str) -> dict[str, str]:
         if not self._writer.capabilities.conditions:
