@@ -197,19 +197,21 @@ class _Tls:
 
     def receive(self, view: memoryview, watch: Watch, until: float) -> int:
         """As `_Plain.receive`; a connection closed without TLS's word is at its end as well."""
-        got, room, read = 0, len(view), self._tls.read
+        got, room = 0, len(view)
         while got < room:
-            try:
-                count = read(room - got, view[got:])
-            except ssl.SSLWantReadError:
-                if got or not self._fill(watch, until):
-                    break
-            except ssl.SSLZeroReturnError:
+            if (
+                not self._incoming.pending
+                and not self._tls.pending()
+                and (got or not self._fill(watch, until))
+            ):
                 break
-            else:
-                if not count:
-                    break
-                got += count  # type: ignore[operator]  # a number, since it is given a buffer
+            try:
+                count: int = self._tls.read(room - got, view[got:])  # type: ignore[assignment]  # a buffer is given
+            except ssl.SSLWantReadError:
+                continue
+            if not count:
+                break
+            got += count
         return got
 
     def send(self, pieces: tuple[bytes | memoryview, ...], watch: Watch) -> None:

@@ -49,10 +49,13 @@ def parse_head(raw: bytes) -> Head:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name or name[0] in " \t" or name[-1] in " \t":
-            raise MalformedError(f"no header: {name[:40]!r}")
+        if not colon:
+            raise MalformedError(f"no header: {line[:40]!r}")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    names = "".join(headers)
+    if "" in headers or " " in names or "\t" in names:
+        raise MalformedError("no name of a header")
     length = headers.get("content-length", "0")
     if not length.isdecimal() or not length.isascii():
         raise MalformedError(f"content-length {length[:40]!r}")
