@@ -22,27 +22,31 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.cloud import REGION, ROOT, Keys
+from tests.cloud import REGION, ROOT, Cloud, Keys
 from tests.servers import localstack, radosgw
 
-NAMES = (localstack.NAME, radosgw.NAME)
+EMBEDDED = "embedded"
 
 
 class Can(enum.StrEnum):
     """What S3 can and a server may not; a test names what it needs."""
 
-    CHECKSUMS = "verify and keep x-amz-checksum values"
-    CONDITIONS = "write on condition of If-Match and If-None-Match"
-    CONTENT_LANGUAGE = "keep every attribute that S3 keeps"
+    CHECKSUMS = "check and keep x-amz-checksum values"
+    REPLACE = "write on condition of If-Match"
+    KEEP = "keep an object whose replacement it refuses"
+    NAMES = "keep the names of metadata as they are"
+    COUNT = "say how many tags the newest of several versions has"
+    SLASHES = "hold a key of slashes alone"
     ENCRYPTION = "encrypt with KMS"
+    OPAQUE = "give what KMS encrypts an ETag that is no digest"
     ARCHIVE = "archive objects in Glacier's classes"
-    SIGNATURES = "refuse wrong credentials"
-    POLICIES = "deny a user some keys"
+    REFUSE = "refuse wrong signatures and users without rights"
 
 
 ABILITIES: dict[str, frozenset[Can]] = {
-    localstack.NAME: frozenset(Can) - {Can.SIGNATURES, Can.POLICIES},
-    radosgw.NAME: frozenset({Can.SIGNATURES, Can.POLICIES}),
+    EMBEDDED: frozenset(Can),
+    localstack.NAME: frozenset(Can) - {Can.KEEP, Can.COUNT, Can.SLASHES, Can.OPAQUE, Can.REFUSE},
+    radosgw.NAME: frozenset({Can.KEEP, Can.COUNT, Can.SLASHES, Can.REFUSE}),
 }
 
 
@@ -51,16 +55,16 @@ class Server:
     """A running server.
 
     Attributes:
-        name: one of `NAMES`.
-        url: https, by address.
-        certificate: file of the one certificate to trust.
+        name: one of `ABILITIES`.
+        url: by address.
+        certificate: file of the one certificate to trust; None where it speaks plain HTTP.
         keys: of the user whose the buckets are.
         stranger: of another user, who has no rights to them.
     """
 
     name: str
     url: str
-    certificate: Path
+    certificate: Path | None
     keys: Keys
     stranger: Keys
 
@@ -75,7 +79,7 @@ class Server:
             "s3",
             region_name=REGION,
             endpoint_url=self.url,
-            verify=str(self.certificate),
+            verify=str(self.certificate) if self.certificate else None,
             aws_access_key_id=keys.access_key_id,
             aws_secret_access_key=keys.secret_access_key,
             config=Config(
@@ -92,9 +96,9 @@ class Server:
     def environment(self, keys: Keys | None = None) -> dict[str, str]:
         """What a subprocess, or this process, needs of the environment to know this server."""
         keys = keys or self.keys
-        return {
+        trust = {"AWS_CA_BUNDLE": str(self.certificate)} if self.certificate else {}
+        return trust | {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_CA_BUNDLE": str(self.certificate),
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
             "AWS_DEFAULT_REGION": REGION,
@@ -102,6 +106,12 @@ class Server:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
+
+
+def embedded(cloud: Cloud) -> Server:
+    """The embedded AWS as one of the servers; one that enforces permissions."""
+    nothing = {"Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+    return Server(EMBEDDED, cloud.url, None, cloud.keys, cloud.user("stranger", nothing))
 
 
 def missing(name: str) -> str:
