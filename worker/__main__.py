@@ -73,8 +73,6 @@ def exit_code(error: BaseException) -> int:
 
 def main() -> None:
     """Run the command line; never returns."""
-    if sys.argv[1:] == ["_child"]:
-        child.main()
     try:
         options = _parser().parse_args()
         sys.exit(options.run(options))

@@ -128,3 +128,7 @@ def _obey(consumer: Consumer, drain: float) -> None:
         if word == "drain":
             consumer.drain(float(seconds))
     consumer.drain(drain)
+
+
+if __name__ == "__main__":
+    main()

@@ -72,6 +72,7 @@ class Consumer:
         """Since the start: objects by outcome and by proof, `bytes`, `dead_letters`."""
         self._state = State.STARTING
         self._transfer = transfer
+        self._id = transfer.id
         self._tasks = tasks
         self._dead_letters = dead_letters
         self._streams = streams
@@ -106,7 +107,7 @@ class Consumer:
         """
         self._streams.start()
         self._state = advance(self._state, Move.READY)
-        log.info("ready", transfer=self._transfer.id, streams=self._streams.count)
+        log.info("ready", transfer=self._id, streams=self._streams.count)
         while not self._is_over():
             with contextlib.suppress(queue.Empty):
                 self._handle(self._streams.events.get(timeout=self._patience()))
@@ -116,7 +117,7 @@ class Consumer:
                 self._on_report(self._whole_report(now))
         self._state = advance(self._state, Move.DONE)
         self._streams.stop()
-        log.info("stopped", transfer=self._transfer.id, abandoned=len(self._deliveries), **self.totals)
+        log.info("stopped", transfer=self._id, abandoned=len(self._deliveries), **self.totals)
 
     # Events.
 
@@ -143,7 +144,7 @@ class Consumer:
         if event.error:
             self._receiving_failed_since = self._receiving_failed_since or now
             self._poll_at = now + _RETRY_SECONDS
-            log.error("receive failed", transfer=self._transfer.id, why=str(event.error))
+            log.error("receive failed", transfer=self._id, why=str(event.error))
             return
         self._receiving_failed_since = None
         if event.message:
@@ -154,8 +155,8 @@ class Consumer:
             task = decode(message.body, self._transfer)
         except MessageError as error:
             delivery = Delivery(message, None, now)
-            self._decide(delivery, settle.reject(message.body, error, self._transfer.id))
-            log.error("rejected", transfer=self._transfer.id, reason=error.reason, why=str(error))
+            self._decide(delivery, settle.reject(message.body, error, self._id))
+            log.error("rejected", transfer=self._id, reason=error.reason, why=str(error))
             self._deliveries.append(delivery)
             self._settle(delivery)
             return
@@ -192,7 +193,7 @@ class Consumer:
 
     def _conclude(self, delivery: Delivery, ref: ObjectRef, outcome: Outcome) -> None:
         delivery.finish(ref, outcome)
-        fields = {"transfer": self._transfer.id, "key": ref.key, "outcome": outcome.kind}
+        fields = {"transfer": self._id, "key": ref.key, "outcome": outcome.kind}
         if outcome.kind is Kind.COPIED:
             log.debug("object", **fields, bytes=outcome.bytes, proof=outcome.proof)
         elif outcome.kind is Kind.FAILED:
@@ -229,7 +230,7 @@ class Consumer:
         reserve = min(10.0, seconds / 5)
         self._cancel_at = min(self._cancel_at, now + seconds - reserve)
         self._abandon_at = min(self._abandon_at, now + seconds - reserve / 2)
-        log.info("draining", transfer=self._transfer.id, seconds=seconds, tasks=len(self._deliveries))
+        log.info("draining", transfer=self._id, seconds=seconds, tasks=len(self._deliveries))
         for delivery in self._deliveries:
             delivery.withdrawn.set()
         self._give_back_denied()
@@ -264,7 +265,7 @@ class Consumer:
             now = self._clock()
             delivery.retry_at = now + _RETRY_SECONDS
             self._settling_failed_since = self._settling_failed_since or now
-            log.error("settling failed", transfer=self._transfer.id, why=str(error))
+            log.error("settling failed", transfer=self._id, why=str(error))
             return
         self._settling_failed_since = None
         self._deliveries.remove(delivery)
@@ -289,7 +290,7 @@ class Consumer:
         if delivery.task:
             log.info(
                 "task",
-                transfer=self._transfer.id,
+                transfer=self._id,
                 task=delivery.task.objects[0].key,
                 attempt=delivery.task.attempt,
                 received=delivery.message.receive_count,
@@ -368,12 +369,12 @@ class Consumer:
         try:
             lost = self._tasks.extend(list(held), self._visibility)
         except FleetcopyError as error:
-            log.error("heartbeat failed", transfer=self._transfer.id, why=str(error))
+            log.error("heartbeat failed", transfer=self._id, why=str(error))
             return
         for receipt in lost:
             held[receipt].lost = True
             held[receipt].withdrawn.set()
-            log.warning("lease lost", transfer=self._transfer.id)
+            log.warning("lease lost", transfer=self._id)
 
     def _let_go_if_old(self, delivery: Delivery, age: float) -> None:
         if age > LONGEST_LEASE - _LEASE_RESERVE:

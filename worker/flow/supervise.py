@@ -76,7 +76,7 @@ class _Child:
     ) -> None:
         # -P: a folder named worker where the command is run must not be taken for this package.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "worker", "_child"],
+            [sys.executable, "-P", "-m", "worker.flow.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
