@@ -97,14 +97,17 @@ def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]
     """
     session = _session(endpoint.credentials)
     region = region or endpoint.region or session.region_name or _FALLBACK_REGION
+    if endpoint.endpoint_url:
+        return f"{endpoint.endpoint_url.rstrip('/')}/{endpoint.bucket}", region
     config = Config(
         signature_version=UNSIGNED,
         s3={"addressing_style": "path" if _is_path_style(endpoint) else "virtual"},
     )
     with translated(Where(f"endpoint of {endpoint.uri}")):
-        client = session.client("s3", region_name=region, endpoint_url=endpoint.endpoint_url, config=config)
-        url = client.generate_presigned_url("head_bucket", Params={"Bucket": endpoint.bucket})
-    return url.rstrip("/"), region
+        client = session.client("s3", region_name=region, config=config)
+        return client.generate_presigned_url("head_bucket", Params={"Bucket": endpoint.bucket}).rstrip(
+            "/"
+        ), region
 
 
 def credentials(name: str) -> Credentials:

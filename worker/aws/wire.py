@@ -247,6 +247,8 @@ class Site:
         if b"<Error" in body:
             answer = refusal(head, body)
             raise refused(answer.code, HTTPStatus.INTERNAL_SERVER_ERROR, answer.message, self.where(request))
+        if not body and "etag" not in head.headers:
+            raise errors.ServiceUnavailableError(f"{self.where(request).what}: a success without an ETag")
         if "x-amz-checksum-crc64nvme" in head.headers:
             self.capabilities.trailers = True
         return head
@@ -332,9 +334,13 @@ class Site:
             connection.send(watch, lines)
             return keys, connection.head(buffers.body, watch)
         try:
-            connection.send(watch, lines, *body.held)
-            if body.stream:
-                early = self._stream(connection, body.stream, request, buffers, watch)
+            if body.stream is None:
+                # It has all it needs to publish: from here on its answer alone tells what became of it.
+                watch.cancellable = False
+                connection.send(watch, lines, *body.held)
+            else:
+                connection.send(watch, lines)
+                early = self._stream(connection, body, request, buffers, watch)
                 if early:
                     return keys, early
         except http.BrokenError:
@@ -342,14 +348,12 @@ class Site:
             if last_word is None:
                 raise
             return keys, last_word
-        # It has all it needs to publish: from here on its answer alone tells what became of it.
-        watch.cancellable = False
         return keys, connection.head(buffers.answer, watch)
 
     def _stream(
         self,
         connection: http.Connection,
-        stream: Iterator[Pieces],
+        body: Body,
         request: Request,
         buffers: http.Buffers,
         watch: http.Watch,
@@ -366,7 +370,10 @@ class Site:
                     connection.spoil()
                     return head
         request.spent = True
-        for pieces in stream:
+        left = body.length
+        for pieces in body.stream or ():
+            left -= sum(map(len, pieces))
+            watch.cancellable = left > 0
             connection.send(watch, *pieces)
         return None
 

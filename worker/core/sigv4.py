@@ -41,7 +41,8 @@ def spell(path: str) -> str:
 
 def spell_query(parameters: Iterable[tuple[str, str]]) -> str:
     """A query in the one spelling and order that is both sent and signed."""
-    return "&".join(sorted(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in parameters))
+    spelt = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in parameters)
+    return "&".join([f"{name}={value}" for name, value in spelt])
 
 
 class Signer:
