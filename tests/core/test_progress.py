@@ -60,8 +60,8 @@ def test_a_pace_takes_two_moments() -> None:
 def test_the_time_before_the_first_object_is_no_pace() -> None:
     meter = Meter()
     meter.pace(at(0), 0.0)
-    meter.pace(at(0), 50.0)
-    assert meter.pace(at(10), 51.0).objects == 10.0
+    meter.pace(at(0), 9.0)
+    assert meter.pace(at(10), 10.0).objects == 10.0
 
 
 def test_old_moments_are_forgotten() -> None:
