@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -43,22 +44,25 @@ def words(random: Random, longest: int) -> str:
     return "".join(random.choice(alphabet) for _ in range(random.randint(1, longest)))
 
 
-def botocores(method: str, url: str, headers: dict[str, str], keys: Keys, region: str, date: str) -> str:
+def botocores(request: AWSRequest, keys: Keys, region: str, date: str) -> str:
     """The Authorization header that botocore makes of a request."""
-    request = AWSRequest(method, url, headers=headers)
     request.context["timestamp"] = date
     secret = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
-    signer = auth.S3SigV4Auth(secret, "s3", region)
+    # mypy knows only the two methods that sign a request as of now.
+    signer: Any = auth.S3SigV4Auth(secret, "s3", region)
     canonical = signer.canonical_request(request)
     signature = signer.signature(signer.string_to_sign(request, canonical), request)
-    signer._inject_signature_to_request(request, signature)  # noqa: SLF001 - the time would be now's
-    return str(request.headers["Authorization"])
+    names = signer.signed_headers(signer.headers_to_sign(request))
+    return (
+        f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={names}, Signature={signature}"
+    )
 
 
-def test_signatures_equal_botocores_for_10000_requests() -> None:
+@pytest.mark.parametrize("requests", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_signatures_equal_botocores(requests: int) -> None:
     random = Random(SEED)
     print(f"seed {SEED}")
-    for _ in range(10_000):
+    for _ in range(requests):
         keys = Keys(
             f"AKIA{random.randint(0, 9**9)}",
             words(random, 40),
@@ -77,7 +81,8 @@ def test_signatures_equal_botocores_for_10000_requests() -> None:
             headers["x-amz-security-token"] = keys.session_token
         url = f"https://{host}{path}{'?' if query else ''}{query}"
         ours = Signer(keys, region).authorization(method, path, query, sorted(headers.items()), date, payload)
-        assert ours == botocores(method, url, headers, keys, region, date), (url, headers)
+        request = AWSRequest(method, url, headers=headers)
+        assert ours == botocores(request, keys, region, date), (url, headers)
 
 
 def test_a_signer_goes_with_the_day() -> None:

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from awscrt.checksums import crc64nvme
 
 _RESET = struct.pack("ii", 1, 0)
+_OF_THE_REQUEST = {"authorization", "content-length", "expect", "host", "if-match", "if-none-match"}
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -237,17 +238,22 @@ class Peer:
         """Answer as S3 would."""
         if exchange.head.method == "GET":
             exchange.send(self.got(exchange.head))
+        elif exchange.head.method == "HEAD":
+            exchange.send(self.got(exchange.head).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
         else:
             exchange.send(self.refusal(exchange.head) or self._put(exchange))
 
     def got(self, head: Head) -> bytes:
-        """The answer to a GET."""
+        """The answer to a GET of an object, or to the listing that finds out whether the bucket is there."""
         stored = self.objects.get(head.place)
+        if "list-type" in head.target:
+            return answer(200, {}, b"<ListBucketResult/>")
         if stored is None:
             return error(404, "NoSuchKey")
         if head.headers.get("if-match", f'"{stored.etag}"') != f'"{stored.etag}"':
             return error(412, "PreconditionFailed")
-        return answer(200, {"etag": f'"{stored.etag}"', **stored.headers}, stored.body)
+        kept = {name: value for name, value in stored.headers.items() if name not in _OF_THE_REQUEST}
+        return answer(200, {"etag": f'"{stored.etag}"', **kept}, stored.body)
 
     def refusal(self, head: Head) -> bytes:
         """The answer to a PUT whose condition does not hold, before a byte of its body is read."""

@@ -481,45 +481,61 @@ class Pool:
     def _connect(self, buffers: Buffers, watch: Watch) -> Connection:
         failures = []
         for address in self._addresses.some():
+            until = self._clock() + self._limits.connect
             try:
-                return self._connect_to(address, buffers, watch)
-            except (OSError, BrokenError, SilentError) as error:
-                if isinstance(error, ssl.SSLCertVerificationError):
-                    raise UntrustedError(error.verify_message) from error
+                sock = _reach(address, watch, until)
+            except (OSError, SilentError) as error:
                 self._addresses.failed(address)
                 failures.append(f"{address[1][0]!s}: {error or 'no answer'}")
-        raise UnreachableError("; ".join(failures) or f"no address for {self.origin.host}")
+                continue
+            try:
+                return Connection(sock, self._channel(sock, buffers, watch, until), self._clock())
+            except BaseException:
+                self._addresses.failed(address)
+                sock.close()
+                raise
+        raise UnreachableError("; ".join(failures))
 
-    def _connect_to(self, address: Address, buffers: Buffers, watch: Watch) -> Connection:
-        until = self._clock() + self._limits.connect
-        family, place = address
-        sock = socket.socket(family, socket.SOCK_STREAM)
+    def _channel(self, sock: socket.socket, buffers: Buffers, watch: Watch, until: float) -> _Plain | _Tls:
+        if self.origin.scheme == "http":
+            return _Plain(sock)
+        tls = _Tls(sock, self._context, self.origin.host)
+        tls.cipher = buffers.cipher
         try:
-            _reach(sock, place, watch, until)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
-            if self.origin.scheme == "http":
-                return Connection(sock, _Plain(sock), self._clock())
-            tls = _Tls(sock, self._context, self.origin.host)
-            tls.cipher = buffers.cipher
             tls.handshake(watch, until)
-            return Connection(sock, tls, self._clock())
-        except BaseException:
-            sock.close()
-            raise
+        except ssl.SSLCertVerificationError as error:
+            raise UntrustedError(error.verify_message) from error
+        except OSError as error:
+            raise ClosedError(f"in the TLS handshake: {error}") from error
+        except SilentError as error:
+            raise BrokenError("no end of the TLS handshake") from error
+        return tls
 
 
-def _reach(sock: socket.socket, place: tuple[str | int | bytes, ...], watch: Watch, until: float) -> None:
-    """Connect, in ticks."""
-    sock.setblocking(False)
-    code = sock.connect_ex(place)
-    if code == errno.EINPROGRESS:
-        poll = select.poll()
-        poll.register(sock, select.POLLOUT)
-        while not poll.poll(_TICK * 1000):
-            watch.wait(until)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
-    sock.setblocking(True)
+def _reach(address: Address, watch: Watch, until: float) -> socket.socket:
+    """Connect, in ticks; the socket blocks for a tick at most.
+
+    Raises:
+        OSError, SilentError: nobody is there.
+    """
+    family, place = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(place)
+        if code == errno.EINPROGRESS:
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            while not poll.poll(_TICK * 1000):
+                watch.wait(until)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
