@@ -39,6 +39,7 @@ from worker.core.errors import (
 )
 from worker.core.message import CopyTask, decode, encode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Proof
+from worker.core.progress import Report, Tally
 from worker.core.tasks import Entry, Message, Refusal, Sender, TaskQueue
 from worker.flow.consume import Consumer
 from worker.flow.delivery import Delivery
@@ -200,6 +201,7 @@ class Play:
         self._refusals: list[tuple[str, str]] = []
         self._flags: set[str] = set()
         self._steps = 0
+        self.reports: list[tuple[float, Report]] = []
         self.consumer = Consumer(
             transfer=TRANSFER,
             tasks=cast("TaskQueue", self.tasks),
@@ -208,6 +210,7 @@ class Play:
             visibility=visibility,
             give_up=900,
             random=Least(),
+            on_report=lambda report: self.reports.append((self._clock - START, report)),
             clock=lambda: self._clock,
         )
 
@@ -1541,3 +1544,23 @@ def test_what_is_retried_is_counted_once() -> None:
     play.run(until=30)
     assert play.settling()[-1] == "11 delete m1"
     assert play.consumer.totals == {"copied": 1, "md5": 1, "failed": 1, "bytes": 7, "dead_letters": 1}
+
+
+def test_progress_is_reported_after_each_task_and_now_and_then_between() -> None:
+    play = Play()
+    play.receives(1, "a b c d")
+    play.ends(2, "a", COPIED)
+    play.ends(2.25, "b", COPIED)
+    play.ends(3, "c", FINAL)
+    play.ends(3.25, "d", Outcome(Kind.SKIPPED))
+    play.run(until=20)
+    told = [(at, report.settled, report.in_hand) for at, report in play.reports if at > 1]
+    assert told == [
+        (2.0, Tally(), Tally({"copied": 1, "md5": 1, "bytes": 7}, 1)),
+        (3.0, Tally(), Tally({"copied": 2, "failed": 1, "md5": 2, "bytes": 14}, 2)),
+        (
+            3.25,
+            Tally({"copied": 2, "failed": 1, "skipped": 1, "md5": 2, "bytes": 14, "dead_letters": 1}, 3),
+            Tally(),
+        ),
+    ]

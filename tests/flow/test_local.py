@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from worker.core.errors import ConfigurationError, ListingError
+from worker.core.progress import Report, Tally
 from worker.core.tasks import Entry
 from worker.flow.local import LocalTransfer
 from worker.flow.local_queue import Hub, LocalQueue
@@ -23,6 +24,7 @@ class Played:
     def __init__(self, hub: Hub, *, ends: Exception | None = None, works: bool = True) -> None:
         self.told_to_stop = False
         self.stop = threading.Event()
+        self.reports = 0
         self._line = hub.connect()
         self._ends = ends
         self._works = works
@@ -37,6 +39,8 @@ class Played:
         while self._works and not self.stop.is_set():
             if message := tasks.receive(wait=0, visibility=120):
                 tasks.delete(message.receipt)
+        for copied in range(self.reports):
+            tasks.report(Report(Tally({"copied": copied + 1})))
         self._line.shutdown(2)
         if self._ends:
             raise self._ends
@@ -60,6 +64,16 @@ def test_it_ends_when_all_is_planned_and_done() -> None:
     assert transfer.progress().planned == {"copy": 2}
     assert transfer.progress().listed_all
     assert hub.depth().total == 0
+
+
+def test_the_last_word_of_a_worker_process_counts() -> None:
+    """Though it is gone by the time that it is read: here, much stands before it."""
+    hub = Hub()
+    played = Played(hub)
+    played.reports = 5_000
+    transfer = local(hub, played, lambda _counts: None)
+    transfer.run()
+    assert transfer.progress().done == 5_000
 
 
 @pytest.mark.parametrize("fault", [ListingError("out of order"), ZeroDivisionError("a bug")])

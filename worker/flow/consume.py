@@ -303,7 +303,7 @@ class Consumer:
         """What is settled, and what of the tasks in hand is done."""
         self._report_at = now + _REPORT_SECONDS
         in_hand = sum((delivery.tally() for delivery in self._deliveries), Tally())
-        return Report(Tally(self.totals, self._size_settled), in_hand)
+        return Report(Tally(dict(self.totals), self._size_settled), in_hand)
 
     # Time.
 
