@@ -38,11 +38,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, cloud: Cloud) -> Iterator[Server]:
     """A server. One that is not installed is skipped, which a run in CI does not allow."""
     if request.param == EMBEDDED:
-        with Cloud(auth=True) as cloud:
-            yield embedded(cloud)
+        yield embedded(cloud)
         return
     if reason := missing(request.param):
         pytest.skip(reason)

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.cloud import Cloud, Keys, checksums
-from tests.contract import KEY, MIB, SEED, Make, Pair, Place, adopt, needs, new_place
+from tests.contract import KEY, MIB, SEED, Make, Pair, adopt, needs, new_place
 from tests.servers import Can, Server, embedded
 from worker.core import errors
 from worker.core.model import Proof
@@ -16,30 +16,17 @@ from worker.core.transferrer import Copied
 
 
 @pytest.fixture(scope="session")
-def faulty() -> Iterator[Cloud]:
-    """A source that takes any credentials, and whose answers are spoilt on demand."""
-    with Cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="session")
-def faulty_place(faulty: Cloud) -> Place:
-    """Its bucket."""
-    return new_place(embedded(faulty))
-
-
-@pytest.fixture(scope="session")
-def shared_spoilt(server: Server, faulty_place: Place, make: Make) -> Pair:
+def shared_spoilt(server: Server, cloud: Cloud, make: Make) -> Pair:
     """Two buckets for all tests here."""
-    return Pair(faulty_place, new_place(server), make)
+    return Pair(new_place(embedded(cloud)), new_place(server), make)
 
 
 @pytest.fixture
-def pair(shared_spoilt: Pair, faulty: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """From an empty bucket of the faulty source to an empty one of each server."""
+def pair(shared_spoilt: Pair, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """From an empty bucket of the embedded AWS, which spoils its answers on demand, to one of each server."""
     adopt(monkeypatch, shared_spoilt.destination.server.environment())
     yield shared_spoilt
-    faulty.clear_faults()
+    cloud.clear_faults()
     shared_spoilt.source.empty()
     shared_spoilt.destination.empty()
 
@@ -48,9 +35,9 @@ def pair(shared_spoilt: Pair, faulty: Cloud, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("size", [1, 1000, 3 * MIB])
-def test_a_wrong_byte_is_refused_by_its_digest(pair: Pair, faulty: Cloud, size: int) -> None:
+def test_a_wrong_byte_is_refused_by_its_digest(pair: Pair, cloud: Cloud, size: int) -> None:
     ref = pair.put(Random(SEED).randbytes(size))
-    faulty.fault("s3:GetObject", "flip", bucket=pair.source.bucket)
+    cloud.fault("s3:GetObject", "flip", bucket=pair.source.bucket)
     with pytest.raises(errors.ProofRefusedError, match=r"out/a key.*BadDigest"):
         pair.copy(ref)
     assert pair.visible() == []
@@ -60,13 +47,11 @@ def test_a_wrong_byte_is_refused_by_its_digest(pair: Pair, faulty: Cloud, size: 
 @needs(Can.CHECKSUMS)
 @pytest.mark.parametrize("size", [1, 3 * MIB])
 @pytest.mark.parametrize("algorithm", checksums.ALGORITHMS)
-def test_a_wrong_byte_is_refused_by_its_checksum(
-    pair: Pair, faulty: Cloud, algorithm: str, size: int
-) -> None:
+def test_a_wrong_byte_is_refused_by_its_checksum(pair: Pair, cloud: Cloud, algorithm: str, size: int) -> None:
     body = Random(SEED).randbytes(size)
     declared = {f"Checksum{algorithm}": checksums.encoded(algorithm, body)}
     ref = pair.put(body, ServerSideEncryption="aws:kms", **declared)
-    faulty.fault("s3:GetObject", "flip", bucket=pair.source.bucket)
+    cloud.fault("s3:GetObject", "flip", bucket=pair.source.bucket)
     with pytest.raises(errors.ProofRefusedError, match=r"out/a key.*BadDigest"):
         pair.copy(ref)
     assert pair.visible() == []
@@ -75,22 +60,22 @@ def test_a_wrong_byte_is_refused_by_its_checksum(
 
 
 @needs(Can.REPLACE, Can.KEEP)
-def test_a_wrong_byte_leaves_the_older_object(pair: Pair, faulty: Cloud) -> None:
+def test_a_wrong_byte_leaves_the_older_object(pair: Pair, cloud: Cloud) -> None:
     older, ref = pair.put_older(), pair.put(b"newer")
-    faulty.fault("s3:GetObject", "flip", bucket=pair.source.bucket)
+    cloud.fault("s3:GetObject", "flip", bucket=pair.source.bucket)
     with pytest.raises(errors.ProofRefusedError):
         pair.copy(ref, expect=older)
     assert pair.copied()["Body"] == b"older"
 
 
 @pytest.mark.parametrize("size", [2, 1000, 3 * MIB])
-def test_a_body_cut_short_is_never_published(pair: Pair, faulty: Cloud, size: int) -> None:
+def test_a_body_cut_short_is_never_published(pair: Pair, cloud: Cloud, size: int) -> None:
     ref = pair.put(b"x" * size)
-    faulty.fault("s3:GetObject", "truncate", bucket=pair.source.bucket, times=None)
+    cloud.fault("s3:GetObject", "truncate", bucket=pair.source.bucket, times=None)
     with pytest.raises(errors.ServiceUnavailableError, match=KEY):
         pair.copy(ref)
     assert pair.visible() == []
-    faulty.clear_faults()
+    cloud.clear_faults()
     assert pair.copy(ref).bytes == size
 
 

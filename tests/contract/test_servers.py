@@ -65,6 +65,17 @@ def counts_tags(place: Place) -> bool:
     return bool(place.s3.get_object(Bucket=place.bucket, Key="k").get("TagCount") == 1)
 
 
+def lists_pages(place: Place) -> bool:
+    keys = ["\x01", "\u00e9", "\U0001f600"]
+    for key in keys:
+        put(place, key)
+    pages = place.s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, MaxKeys=1)
+    try:
+        return [row["Key"] for page in pages for row in page.get("Contents", [])] == keys
+    except ClientError:
+        return False
+
+
 def encrypts(place: Place) -> bool:
     return not refused(place, ServerSideEncryption="aws:kms")
 
@@ -96,7 +107,7 @@ PROBES: dict[Can, Callable[[Place], bool]] = {
     Can.KEEP: keeps,
     Can.NAMES: keeps_names,
     Can.COUNT: counts_tags,
-    Can.SLASHES: lambda place: not refused(place, "//"),
+    Can.PAGES: lists_pages,
     Can.ENCRYPTION: encrypts,
     Can.OPAQUE: is_opaque,
     Can.ARCHIVE: lambda place: not refused(place, StorageClass="DEEP_ARCHIVE"),
