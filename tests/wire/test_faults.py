@@ -79,13 +79,13 @@ def lines(authority: tls.Authority, context: ssl.SSLContext | None) -> Iterator[
         )
 
 
-def stages(line: Line, side: str, *, upwards: bool, random: Random) -> list[int]:
+def stages(line: Line, side: str, count: int, *, upwards: bool, random: Random) -> list[int]:
     """Offsets into what passes when nothing goes wrong: first, last, and in between."""
     line.begin(side, None)
     copy(line.transferrer, listed(line.source))
     total = line.proxies[side].passed[upwards]
     # A handshake is a few bytes longer or shorter each time.
-    return sorted({0, 1, total - 16, *(random.randrange(total - 16) for _ in range(6))})
+    return sorted({0, 1, total - 16, *(random.randrange(total - 16) for _ in range(count))})
 
 
 def is_right(line: Line, outcome: Outcome, body: bytes) -> bool:
@@ -126,7 +126,7 @@ def strike(line: Line, way: Way, side: str, size: str, *, upwards: bool) -> None
     body = random.randbytes(SIZES[size])
     line.source.objects.clear()
     line.source.put(body, KEY, x_amz_meta_name="value")
-    for at in stages(line, side, upwards=upwards, random=random):
+    for at in stages(line, side, 1 if way in {Way.STALL, Way.DRIP} else 6, upwards=upwards, random=random):
         if way is Way.FLIP and not line.encrypted and not in_body(line, side, at, upwards=upwards):
             continue  # over plain HTTP nothing protects an answer's head
         fault = Fault(upwards, at, way)
@@ -157,7 +157,7 @@ def test_the_proof_of_the_last_row_is_kept_over_a_broken_line(line: Line) -> Non
     line.source.put(random.randbytes(200_000), KEY, etag="0" * 32 + "-2", x_amz_meta_name="value")
     line.transferrer._writer.capabilities.trailers = True  # noqa: SLF001 - as AWS's own endpoint
     body = line.source.objects["source", KEY].body
-    for at in stages(line, "destination", upwards=True, random=random):
+    for at in stages(line, "destination", 6, upwards=True, random=random):
         line.begin("destination", Fault(True, at, Way.FLIP))
         outcome = bring(line.transferrer, listed(line.source))
         assert is_right(line, outcome, body)

@@ -20,7 +20,7 @@ from tests import tls
 from tests.transfers import wait_for
 from tests.wire import KEY, KEYS, SEED, SHORT, between, bring, copy, listed
 from tests.wire.peer import OK, Exchange, Peer, Script, answer, error, says
-from worker.aws import http
+from worker.aws import pool
 from worker.aws.http import Limits
 from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import trust
@@ -310,7 +310,7 @@ class Resolver:
 def test_addresses_take_turns_and_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver, now = Resolver("127.0.0.1", "127.0.0.2", "127.0.0.3"), [0.0]
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    addresses = http.Addresses(http.Origin("http", "s3", 80, "s3"), 30.0, lambda: now[0])
+    addresses = pool.Addresses(pool.Origin("http", "s3", 80, "s3"), 30.0, lambda: now[0])
     firsts = [addresses.some()[0][1][0] for _ in range(6)]
     assert sorted(firsts) == ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"]
     addresses.failed(addresses.some()[0])

@@ -1,26 +1,21 @@
-"""HTTP/1.1 over sockets and TLS: connections that are kept, and every wait on them bounded.
+"""HTTP/1.1 over one socket, with TLS or without; every wait is bounded.
 
-Knows nothing of S3. A thread takes a `Connection` from its host's `Pool`, sends a head and a body, reads a
-head and a body, and gives it back. Memory is a thread's `Buffers` and what TLS holds of them. Nothing is
-tried twice here, except that a connection is tried to one address of the host after another.
+Knows nothing of S3, nor where connections come from (`worker.aws.pool`): an exchange sends a head and a
+body, and reads a head and a body. Memory is a thread's `Buffers` and what TLS holds of them. Nothing is tried
+twice.
 
-Waits: sockets block, with a kernel time limit of a fraction of a second (`_TICK`), at the end of which the
+Waits: sockets block, with a kernel time limit of a fraction of a second (`TICK`), at the end of which the
 `Watch` decides whether the exchange goes on: so that a cancellation is seen at once, a stalled peer is given
 up by `core.pace`, and reading costs one system call, not the two of a Python socket with a timeout.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import select
 import socket
 import ssl
 import struct
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -41,11 +36,11 @@ from worker.core.transferrer import Cancellation
 PIECE = 131_072
 """Bytes of a thread's buffer, and so of what is received and sent in one go."""
 
-_TICK = 0.25
-_TIMEVAL = struct.pack("ll", 0, int(_TICK * 1_000_000))
+TICK = 0.25
+"""Seconds; the kernel's time limit for receiving and sending."""
+
+_TIMEVAL = struct.pack("ll", 0, int(TICK * 1_000_000))
 _NEVER = float("inf")
-_FRESH = 1.0
-_ADDRESSES = 3
 _CONTINUE = 100
 _OK = 200
 
@@ -72,25 +67,8 @@ class Limits(msgspec.Struct, frozen=True):
     resolve: float = 30.0
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """Where connections go to. `netloc` is the Host header's."""
-
-    scheme: str
-    host: str
-    port: int
-    netloc: str
-
-
 class CancelledError(Exception):
     """The exchange was cancelled from this side."""
-
-
-class UnreachableError(Exception):
-    """No connection could be made to any address."""
-
-
-class UntrustedError(Exception):
-    """The host's certificate is not to be trusted."""
 
 
 class BrokenError(Exception):
@@ -110,14 +88,15 @@ class Watch:
 
     Attributes:
         cancellable: whether a cancellation still counts; not once the peer has all it needs.
+        limits: see there.
     """
 
     def __init__(
         self, cancel: Cancellation, limits: Limits, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.cancellable = True
+        self.limits = limits
         self._cancel = cancel
-        self._limits = limits
         self._clock = clock
         self._pace = Pace(limits.stretch, limits.least, clock())
 
@@ -132,7 +111,7 @@ class Watch:
             raise CancelledError
         if self._pace.stalled(count, self._clock()):
             raise BrokenError(
-                f"stalled: less than {self._limits.least} bytes in {self._limits.stretch:g} seconds"
+                f"stalled: less than {self.limits.least} bytes in {self.limits.stretch:g} seconds"
             )
 
     def wait(self, until: float) -> None:
@@ -158,7 +137,15 @@ class Buffers:
         """For bytes as TLS has them; no connection needs them for longer than a call."""
 
 
-class _Plain:
+def prepare(sock: socket.socket) -> None:
+    """Make a connected socket as a channel needs it."""
+    sock.setblocking(True)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
+
+
+class Plain:
     """Bytes over a socket."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -173,7 +160,7 @@ class _Plain:
         _send(self._sock, pieces[0] if len(pieces) == 1 else b"".join(pieces), watch)
 
 
-class _Tls:
+class Tls:
     """Bytes over TLS over a socket, in large reads and writes: `SSLSocket` makes two calls a record."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
@@ -196,7 +183,7 @@ class _Tls:
                 return
 
     def receive(self, view: memoryview, watch: Watch, until: float) -> int:
-        """As `_Plain.receive`; a connection closed without TLS's word is at its end as well."""
+        """As `Plain.receive`; a connection closed without TLS's word is at its end as well."""
         got, room = 0, len(view)
         while got < room:
             if (
@@ -215,7 +202,7 @@ class _Tls:
         return got
 
     def send(self, pieces: tuple[bytes | memoryview, ...], watch: Watch) -> None:
-        """As `_Plain.send`."""
+        """As `Plain.send`."""
         for piece in pieces:
             if piece:
                 self._tls.write(piece)
@@ -262,7 +249,7 @@ class Connection:
         answered: whether a byte of this exchange's answer has come.
     """
 
-    def __init__(self, sock: socket.socket, channel: _Plain | _Tls, now: float) -> None:
+    def __init__(self, sock: socket.socket, channel: Plain | Tls, now: float) -> None:
         self.reused = self.answered = False
         self.born = self.idle_since = now
         self._sock = sock
@@ -275,7 +262,7 @@ class Connection:
         """Begin an exchange, by the thread that has these buffers."""
         self.answered = self._keeps_alive = False
         self._ahead = memoryview(b"")
-        if isinstance(self._channel, _Tls):
+        if isinstance(self._channel, Tls):
             self._channel.cipher = buffers.cipher
 
     def send(self, watch: Watch, *pieces: bytes | memoryview) -> None:
@@ -372,170 +359,3 @@ class Connection:
     def close(self) -> None:
         """Close at once, whatever is under way."""
         self._sock.close()
-
-
-Address = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
-
-
-class Addresses:
-    """A host's addresses, handed out in turn; those that fail are left out until they are resolved again."""
-
-    def __init__(self, origin: Origin, seconds: float, clock: Callable[[], float]) -> None:
-        self._origin = origin
-        self._seconds = seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._known: deque[Address] = deque()
-        self._until = float("-inf")
-
-    def some(self) -> list[Address]:
-        """A few addresses to try, in this order.
-
-        Raises:
-            UnreachableError: the name does not resolve.
-        """
-        with self._lock:
-            if self._clock() >= self._until or not self._known:
-                self._known = deque(self._resolve())
-                self._until = self._clock() + self._seconds
-            self._known.rotate(-1)
-            return list(self._known)[:_ADDRESSES]
-
-    def failed(self, address: Address) -> None:
-        """Leave an address out for a while."""
-        with self._lock, contextlib.suppress(ValueError):
-            self._known.remove(address)
-
-    def _resolve(self) -> list[Address]:
-        try:
-            found = socket.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise UnreachableError(f"{self._origin.host}: {error}") from error
-        return [(family, place) for family, _, _, _, place in found]
-
-
-class Pool:
-    """Connections to one origin; safe to use from many threads.
-
-    Args:
-        origin: where to.
-        context: whom to trust, for `https`.
-        limits: see there.
-        clock: monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        origin: Origin,
-        context: ssl.SSLContext,
-        limits: Limits,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.origin = origin
-        self._context = context
-        self._limits = limits
-        self._clock = clock
-        self._addresses = Addresses(origin, limits.resolve, clock)
-        # The last one in is the first one out, so that those not needed grow old.
-        self._idle: deque[Connection] = deque()
-
-    def take(self, buffers: Buffers, watch: Watch, *, new: bool = False) -> Connection:
-        """A connection at the beginning of an exchange, a kept one unless `new`.
-
-        Raises:
-            UnreachableError, UntrustedError, CancelledError: there is none.
-        """
-        connection = None if new else self._kept()
-        if connection is None:
-            connection = self._connect(buffers, watch)
-        connection.begin(buffers)
-        return connection
-
-    def give(self, connection: Connection) -> None:
-        """Take a connection back at the end of its exchange; one that is not to be used again is closed."""
-        now = self._clock()
-        if connection.reusable and now - connection.born < self._limits.age:
-            connection.reused = True
-            connection.idle_since = now
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-
-    def _kept(self) -> Connection | None:
-        while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return None
-            idle = self._clock() - connection.idle_since
-            if idle < self._limits.idle and (idle < _FRESH or not connection.dead):
-                return connection
-            connection.close()
-
-    def _connect(self, buffers: Buffers, watch: Watch) -> Connection:
-        failures = []
-        for address in self._addresses.some():
-            until = self._clock() + self._limits.connect
-            try:
-                sock = _reach(address, watch, until)
-            except (OSError, SilentError) as error:
-                self._addresses.failed(address)
-                failures.append(f"{address[1][0]!s}: {error or 'no answer'}")
-                continue
-            try:
-                return Connection(sock, self._channel(sock, buffers, watch, until), self._clock())
-            except BaseException:
-                self._addresses.failed(address)
-                sock.close()
-                raise
-        raise UnreachableError("; ".join(failures))
-
-    def _channel(self, sock: socket.socket, buffers: Buffers, watch: Watch, until: float) -> _Plain | _Tls:
-        if self.origin.scheme == "http":
-            return _Plain(sock)
-        tls = _Tls(sock, self._context, self.origin.host)
-        tls.cipher = buffers.cipher
-        try:
-            tls.handshake(watch, until)
-        except ssl.SSLCertVerificationError as error:
-            raise UntrustedError(error.verify_message) from error
-        except OSError as error:
-            raise ClosedError(f"in the TLS handshake: {error}") from error
-        except SilentError as error:
-            raise BrokenError("no end of the TLS handshake") from error
-        return tls
-
-
-def _reach(address: Address, watch: Watch, until: float) -> socket.socket:
-    """Connect, in ticks; the socket blocks for a tick at most.
-
-    Raises:
-        OSError, SilentError: nobody is there.
-    """
-    family, place = address
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        code = sock.connect_ex(place)
-        if code == errno.EINPROGRESS:
-            poll = select.poll()
-            poll.register(sock, select.POLLOUT)
-            while not poll.poll(_TICK * 1000):
-                watch.wait(until)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code))
-        sock.setblocking(True)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

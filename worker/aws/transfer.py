@@ -21,7 +21,7 @@ from awscrt.checksums import crc64nvme
 from worker.aws.errors import translated
 from worker.aws.http import PIECE, Buffers, Limits, Watch
 from worker.aws.s3 import Bucket
-from worker.aws.wire import Body, Incoming, Pieces, Request, Site
+from worker.aws.wire import Answer, Body, Pieces, Request, Site
 from worker.core.aws_chunked import Framer, encoded_length
 from worker.core.compare import Seen
 from worker.core.errors import (
@@ -31,6 +31,7 @@ from worker.core.errors import (
     ServiceUnavailableError,
 )
 from worker.core.headers import carried, seen
+from worker.core.http import Head
 from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer
 from worker.core.proof import Digest, choose
 from worker.core.transferrer import Cancellation, Copied
@@ -69,16 +70,17 @@ class WireTransferrer:
         if cancel.is_set():
             raise InterruptedTransferError(f"{self.source.where('read', ref.key).what}: cancelled")
         buffers, watch = self._buffers(), Watch(cancel, self._limits)
-        incoming = self._reader.get(_get(ref, fenced=fenced), buffers, watch)
+        answer = self._reader.get(_get(ref, buffers, watch, fenced=fenced))
         try:
-            size = self._size(incoming, ref, fenced=fenced)
-            digest = choose(seen(incoming.headers, size))
-            headers = self._attributes(incoming, ref) | _declared(digest) | self._condition(expect)
-            body = self._body(incoming, size, digest, headers, buffers)
-            put = Request("PUT", self._transfer.destination_key(ref.key), headers, body=body)
-            self._writer.put(put, buffers, watch)
+            got = answer.head
+            size = _size(got, ref, fenced=fenced)
+            digest = choose(seen(got.headers, size))
+            headers = self._attributes(got, ref) | _declared(digest) | self._condition(expect)
+            body = self._body(answer, size, digest, headers)
+            key = self._transfer.destination_key(ref.key)
+            self._writer.put(Request("PUT", key, headers, buffers, watch, body=body))
         finally:
-            incoming.close()
+            answer.close()
         return Copied(size, digest.proof)
 
     def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
@@ -101,26 +103,14 @@ class WireTransferrer:
             buffers = self._thread.buffers = Buffers()
         return buffers
 
-    @staticmethod
-    def _size(incoming: Incoming, ref: ObjectRef, *, fenced: bool) -> int:
-        # A PUT must say how long it is; an answer in chunks does not, but the listing may.
-        size = incoming.length if incoming.length is not None or not fenced else ref.size
-        if size is None:
-            raise ObjectRefusedError(f"{ref.key!r}: the source does not say how long the object is")
-        if size > LARGEST_PUT:
-            raise ObjectRefusedError(
-                f"{ref.key!r}: {size} bytes, more than the {LARGEST_PUT} that one PUT takes"
-            )
-        return size
-
-    def _attributes(self, incoming: Incoming, ref: ObjectRef) -> dict[str, str]:
+    def _attributes(self, got: Head, ref: ObjectRef) -> dict[str, str]:
         """The PUT's headers that carry the object's attributes over."""
         try:
-            headers = carried(incoming.headers)
+            headers = carried(got.headers)
         except AttributeLostError as error:
             raise AttributeLostError(f"{ref.key!r}: {error}") from None
-        if incoming.headers.get("x-amz-tagging-count", "0") != "0":
-            headers["x-amz-tagging"] = self._tags(incoming.headers.get("x-amz-version-id"), ref)
+        if got.headers.get("x-amz-tagging-count", "0") != "0":
+            headers["x-amz-tagging"] = self._tags(got.headers.get("x-amz-version-id"), ref)
         return headers
 
     def _tags(self, version: str | None, ref: ObjectRef) -> str:
@@ -137,11 +127,9 @@ class WireTransferrer:
             return {}
         return {"if-match": f'"{expect}"'} if expect else {"if-none-match": "*"}
 
-    def _body(
-        self, incoming: Incoming, size: int, digest: Digest, headers: dict[str, str], buffers: Buffers
-    ) -> Body:
+    def _body(self, answer: Answer, size: int, digest: Digest, headers: dict[str, str]) -> Body:
         """The PUT's body; one with a trailer adds its headers."""
-        pieces, length = _pieces(incoming, size, buffers.body), size
+        pieces, length = self._pieces(answer, size), size
         # Over plain HTTP, S3 takes no trailer that is not signed.
         trailed = (
             digest.proof is Proof.TRANSPORT and self._writer.capabilities.trailers and self._writer.encrypts
@@ -156,13 +144,40 @@ class WireTransferrer:
             return Body(length, stream=pieces, trailed=trailed)
         return Body(length, held=_held(pieces, length), trailed=trailed)
 
+    def _pieces(self, answer: Answer, size: int) -> Iterator[Pieces]:
+        """An object's bytes, `size` in all, each piece good until the next.
 
-def _get(ref: ObjectRef, *, fenced: bool) -> Request:
+        Raises:
+            ServiceUnavailableError: they are fewer or more.
+        """
+        left = size
+        while left:
+            piece = self._reader.read(answer)
+            if not 0 < len(piece) <= left:
+                what = self._reader.where(answer.request).what
+                raise ServiceUnavailableError(f"{what}: not the {size} bytes that it was said to have")
+            left -= len(piece)
+            yield (piece,)
+
+
+def _get(ref: ObjectRef, buffers: Buffers, watch: Watch, *, fenced: bool) -> Request:
     headers = {"x-amz-checksum-mode": "ENABLED"}
-    if not fenced:
-        return Request("GET", ref.key, headers)
-    headers["if-match"] = f'"{ref.etag}"'
-    return Request("GET", ref.key, headers, (("versionId", ref.version_id),) if ref.version_id else ())
+    request = Request("GET", ref.key, headers, buffers, watch)
+    if fenced:
+        headers["if-match"] = f'"{ref.etag}"'
+        if ref.version_id:
+            request.query = (("versionId", ref.version_id),)
+    return request
+
+
+def _size(got: Head, ref: ObjectRef, *, fenced: bool) -> int:
+    # A PUT must say how long it is; an answer in chunks does not, but the listing may.
+    size = ref.size if got.length is None and fenced else got.length
+    if size is None:
+        raise ObjectRefusedError(f"{ref.key!r}: the source does not say how long the object is")
+    if size > LARGEST_PUT:
+        raise ObjectRefusedError(f"{ref.key!r}: {size} bytes, more than the {LARGEST_PUT} that one PUT takes")
+    return size
 
 
 def _declared(digest: Digest) -> dict[str, str]:
@@ -171,21 +186,6 @@ def _declared(digest: Digest) -> dict[str, str]:
         return {}
     name = "content-md5" if digest.algorithm == "MD5" else f"x-amz-checksum-{digest.algorithm.lower()}"
     return {name: digest.value}
-
-
-def _pieces(incoming: Incoming, size: int, buffer: memoryview) -> Iterator[Pieces]:
-    """An object's bytes, `size` in all, each piece good until the next.
-
-    Raises:
-        ServiceUnavailableError: they are fewer or more.
-    """
-    left = size
-    while left:
-        piece = incoming.read(buffer)
-        if not 0 < len(piece) <= left:
-            raise ServiceUnavailableError(f"{incoming.what}: not the {size} bytes that it was said to have")
-        left -= len(piece)
-        yield (piece,)
 
 
 def _with_trailer(pieces: Iterator[Pieces], size: int) -> Iterator[Pieces]:

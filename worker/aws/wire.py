@@ -11,7 +11,6 @@ key.
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -19,19 +18,30 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import msgspec
-from botocore.credentials import Credentials
 
-from worker.aws import http, session
-from worker.aws.errors import Where, refused, translated
+from worker.aws import session
+from worker.aws.errors import Where, refused
+from worker.aws.http import (
+    BrokenError,
+    Buffers,
+    CancelledError,
+    ClosedError,
+    Connection,
+    Limits,
+    SilentError,
+    Watch,
+)
+from worker.aws.keyring import KeyRing
+from worker.aws.pool import Origin, Pool, UnreachableError, UntrustedError
 from worker.core import errors
 from worker.core.errors import FleetcopyError, Side
 from worker.core.http import Head
 from worker.core.model import Endpoint
 from worker.core.refusal import LONGEST_BODY, Cure, Refusal, cure, refusal
-from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, Signer, spell, spell_query
+from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
 
-_RENEWAL_PAUSE = 10.0
 _PORTS = {"http": 80, "https": 443}
+_FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
 
 Pieces = tuple[bytes | memoryview, ...]
 """Bytes that go out together."""
@@ -68,14 +78,6 @@ class Capabilities(msgspec.Struct):
     proceeds: bool = True
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a bucket is: connections, what comes before a key in a path, the region to sign for."""
-
-    pool: http.Pool
-    prefix: str
-    region: str
-
-
 class Body(msgspec.Struct, frozen=True):
     """What a PUT sends.
 
@@ -96,124 +98,118 @@ class Request(msgspec.Struct):
     """One GET or PUT.
 
     Attributes:
-        method, key, headers: headers' names in lower case.
+        method, key: what to do to which object.
+        headers: by name in lower case.
+        buffers, watch: of the thread and of the copy that it is for.
         query: name and value of each parameter.
         body: of a PUT.
+        waits: whether it asks for `100 Continue` before it sends its body.
+        unheard: whether it asked in vain.
         spent: whether a byte of a streamed body has been taken, so that it cannot be sent again.
     """
 
     method: str
     key: str
     headers: dict[str, str]
+    buffers: Buffers
+    watch: Watch
     query: tuple[tuple[str, str], ...] = ()
     body: Body | None = None
+    waits: bool = False
+    unheard: bool = False
     spent: bool = False
 
 
-class KeyRing:
-    """The credentials of one name, as they are now; safe to use from many threads."""
+class _Place(msgspec.Struct, frozen=True):
+    """Where a bucket is: connections, what comes before a key in a path, the region to sign for."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._source: Credentials | None = None
-        self._renew_at = 0.0
-
-    def keys(self) -> Keys:
-        """The credentials; botocore refreshes those that are about to expire.
-
-        Raises:
-            ConfigurationError: there are none.
-        """
-        with translated(Where(f"credentials {self._name!r}")):
-            if self._source is None:
-                self._source = session.credentials(self._name)
-            frozen = self._source.get_frozen_credentials()
-        return Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token)
-
-    def renew(self, refused: Keys) -> bool:
-        """Read them again, since these were refused; whether they are others now."""
-        with self._lock:
-            if self.keys() == refused and time.monotonic() >= self._renew_at:
-                self._renew_at = time.monotonic() + _RENEWAL_PAUSE
-                session.forget()
-                self._source = None
-            return self.keys() != refused
-
-
-class _Stamp(msgspec.Struct, frozen=True):
-    """What signs the requests of one second."""
-
-    second: int
-    date: str
-    signer: Signer
+    pool: Pool
+    prefix: str
     region: str
 
 
-class Incoming:
-    """An object on its way: its headers, and its bytes as they come. To be closed."""
+class Answer(msgspec.Struct, frozen=True):
+    """An answer whose body is still to be read; `keys` signed its request. To be closed."""
 
-    def __init__(
-        self,
-        site: Site,
-        request: Request,
-        head: Head,
-        *,
-        place: Place,
-        connection: http.Connection,
-        watch: http.Watch,
-    ) -> None:
-        self.headers = head.headers
-        self.length = head.length
-        self._site = site
-        self._place = place
-        self._request = request
-        self._connection = connection
-        self._watch = watch
+    request: Request
+    keys: Keys
+    place: _Place
+    connection: Connection
+    head: Head
+
+    def close(self) -> None:
+        """Done with it, whether or not it was read to its end."""
+        self.place.pool.give(self.connection)
+
+    def text(self) -> bytes:
+        """The body, or its beginning where it is longer than any error's."""
+        body = b""
+        while len(body) < LONGEST_BODY and (
+            piece := self.connection.read(self.request.buffers.answer, self.request.watch)
+        ):
+            body += piece
+        return body
+
+
+class Site:
+    """One endpoint's bucket. Safe to use from many threads."""
+
+    def __init__(self, endpoint: Endpoint, side: Side, *, context: ssl.SSLContext, limits: Limits) -> None:
+        self.capabilities = Capabilities(trailers=endpoint.endpoint_url is None)
+        self._endpoint = endpoint
+        self._side = side
+        self._context = context
+        self._limits = limits
+        self._keys = KeyRing(endpoint.credentials)
+        self._pools: dict[Origin, Pool] = {}
+        self._place = self._locate(None)
 
     @property
-    def what(self) -> str:
-        """What it is, for errors."""
-        return self._site.where(self._request).what
+    def encrypts(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._place.pool.origin.scheme == "https"
 
-    def read(self, buffer: memoryview) -> memoryview:
-        """The next bytes, in `buffer` or where the head was read into; empty at the end.
+    def get(self, request: Request) -> Answer:
+        """Begin to read an object.
+
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        return self._perform(request)
+
+    def read(self, answer: Answer) -> memoryview:
+        """An object's next bytes, good until the thread reads again; empty at the end.
 
         Raises:
             ServiceUnavailableError: the rest does not come.
             InterruptedTransferError: cancelled.
         """
         try:
-            return self._connection.read(buffer, self._watch)
-        except (http.BrokenError, http.CancelledError) as error:
-            raise self._site.error(error, self._request) from error
+            return answer.connection.read(answer.request.buffers.body, answer.request.watch)
+        except _FAILURES as error:
+            raise self._failed(error, answer.request) from error
 
-    def close(self) -> None:
-        """Done with it, whether or not it was read to its end."""
-        self._place.pool.give(self._connection)
+    def put(self, request: Request) -> Head:
+        """Write an object.
 
-
-class Site:
-    """One endpoint's bucket. Safe to use from many threads."""
-
-    def __init__(
-        self, endpoint: Endpoint, side: Side, *, context: ssl.SSLContext, limits: http.Limits | None = None
-    ) -> None:
-        self.capabilities = Capabilities(trailers=endpoint.endpoint_url is None)
-        self._endpoint = endpoint
-        self._side = side
-        self._context = context
-        self._limits = limits or http.Limits()
-        self._keys = KeyRing(endpoint.credentials)
-        self._pools: dict[http.Origin, http.Pool] = {}
-        self._place = self._locate(None)
-        self._stamp: _Stamp | None = None
-        self._skew = 0.0
-
-    @property
-    def encrypts(self) -> bool:
-        """Whether TLS is spoken."""
-        return self._place.pool.origin.scheme == "https"
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        assert request.body
+        request.waits = request.body.stream is not None and self.capabilities.proceeds
+        answer = self._perform(request)
+        try:
+            text = answer.text()
+        except _FAILURES as error:
+            raise self._failed(error, request) from error
+        finally:
+            answer.close()
+        self._doubt(answer, text)
+        if "x-amz-checksum-crc64nvme" in answer.head.headers:
+            self.capabilities.trailers = True
+        if request.unheard:
+            self.capabilities.proceeds = False
+        return answer.head
 
     def where(self, request: Request) -> Where:
         """What a request is about, for its errors."""
@@ -221,175 +217,76 @@ class Site:
         what = f"{action} {self._side} s3://{self._endpoint.bucket}/ key {request.key!r}"
         return Where(what, self._side, request.key)
 
-    def get(self, request: Request, buffers: http.Buffers, watch: http.Watch) -> Incoming:
-        """Begin to read an object.
+    def _doubt(self, answer: Answer, text: bytes) -> None:
+        """Believe a success only if it is one: a copy within S3 may fail after its 200 is out."""
+        where = self.where(answer.request)
+        if b"<Error" in text:
+            told = refusal(answer.head, text)
+            raise refused(told.code, HTTPStatus.INTERNAL_SERVER_ERROR, told.message, where)
+        if not text and "etag" not in answer.head.headers:
+            raise errors.ServiceUnavailableError(f"{where.what}: a success without an ETag")
 
-        Raises:
-            FleetcopyError: see `core.transferrer`.
-        """
-        place, connection, head = self._perform(request, buffers, watch)
-        return Incoming(self, request, head, place=place, connection=connection, watch=watch)
-
-    def put(self, request: Request, buffers: http.Buffers, watch: http.Watch) -> Head:
-        """Write an object.
-
-        Raises:
-            FleetcopyError: see `core.transferrer`.
-        """
-        place, connection, head = self._perform(request, buffers, watch)
-        try:
-            body = _read_bounded(connection, buffers, watch)
-        except (http.BrokenError, http.CancelledError) as error:
-            raise self.error(error, request) from error
-        finally:
-            place.pool.give(connection)
-        # A copy within S3 may fail after its 200 is out.
-        if b"<Error" in body:
-            answer = refusal(head, body)
-            raise refused(answer.code, HTTPStatus.INTERNAL_SERVER_ERROR, answer.message, self.where(request))
-        if not body and "etag" not in head.headers:
-            raise errors.ServiceUnavailableError(f"{self.where(request).what}: a success without an ETag")
-        if "x-amz-checksum-crc64nvme" in head.headers:
-            self.capabilities.trailers = True
-        return head
-
-    def error(self, error: Exception, request: Request) -> FleetcopyError:
+    def _failed(self, error: Exception, request: Request) -> FleetcopyError:
         """What went wrong on the way, as ours."""
         what = self.where(request).what
         match error:
-            case http.CancelledError():
+            case CancelledError():
                 return errors.InterruptedTransferError(f"{what}: cancelled")
-            case http.UnreachableError():
+            case UnreachableError():
                 return errors.EndpointUnreachableError(
                     f"{what}: {error}. Check the endpoint URL, the region and the network"
                 )
-            case http.UntrustedError():
+            case UntrustedError():
                 return errors.ConfigurationError(
                     f"{what}: the certificate of {self._place.pool.origin.netloc} is not trusted: {error}. "
                     "Check the endpoint URL; AWS_CA_BUNDLE names a file of certificates to trust"
                 )
         return errors.ServiceUnavailableError(f"{what}: {error}")
 
-    def _perform(
-        self, request: Request, buffers: http.Buffers, watch: http.Watch
-    ) -> tuple[Place, http.Connection, Head]:
+    # One request, from its head to its success.
+
+    def _perform(self, request: Request) -> Answer:
         """Send a request, put right what a refusal says is wrong about it, and return the success."""
         cured: set[Cure] = set()
         place = self._place
         while True:
             try:
-                keys, connection, head = self._exchange(place, request, buffers, watch)
-                if head.status == HTTPStatus.OK:
-                    return place, connection, head
-                answer = self._refusal(place, connection, head, buffers, watch)
-            except (
-                http.BrokenError,
-                http.CancelledError,
-                http.UnreachableError,
-                http.UntrustedError,
-            ) as error:
-                raise self.error(error, request) from error
-            trailed = request.body is not None and request.body.trailed
-            remedy = cure(answer, place.region, trailer=trailed)
-            better = self._cure(remedy, answer, place, keys) if remedy and remedy not in cured else None
-            if not remedy or not better:
-                raise refused(answer.code, head.status, answer.message, self.where(request))
+                answer = self._exchange(place, request)
+                if answer.head.status == HTTPStatus.OK:
+                    return answer
+                told = _refusal(answer)
+            except _FAILURES as error:
+                raise self._failed(error, request) from error
+            remedy = cure(told, place.region, trailer=request.body is not None and request.body.trailed)
+            better = self._cure(remedy, told, answer) if remedy and remedy not in cured else None
+            if remedy is None or better is None:
+                raise refused(told.code, told.head.status, told.message, self.where(request))
             if request.spent or remedy in {Cure.NO_TRAILER, Cure.NO_CONDITION}:
                 # The next try is made with what has been learnt.
                 raise errors.ServiceUnavailableError(
-                    f"{self.where(request).what}: {answer.code}; next time {remedy.value}"
+                    f"{self.where(request).what}: {told.code}; next time {remedy.value}"
                 )
             cured.add(remedy)
             place = better
 
-    def _exchange(
-        self, place: Place, request: Request, buffers: http.Buffers, watch: http.Watch
-    ) -> tuple[Keys, http.Connection, Head]:
+    def _exchange(self, place: _Place, request: Request) -> Answer:
         """One request and its answer, on a kept connection, or on a new one where that is gone."""
-        connection = place.pool.take(buffers, watch)
+        keys, lines = self._lines(place, request)
+        connection = place.pool.take(request.buffers, request.watch)
         while True:
             try:
-                keys, head = self._converse(connection, place, request, buffers, watch)
+                return Answer(request, keys, place, connection, _converse(connection, lines, request))
             except BaseException as error:
                 connection.close()
-                gone = isinstance(error, http.ClosedError) and connection.reused and not connection.answered
+                gone = isinstance(error, ClosedError) and connection.reused and not connection.answered
                 if not gone or request.spent:
                     raise
-                connection = place.pool.take(buffers, watch, new=True)
-            else:
-                return keys, connection, head
+            connection = place.pool.take(request.buffers, request.watch, new=True)
 
-    def _converse(
-        self,
-        connection: http.Connection,
-        place: Place,
-        request: Request,
-        buffers: http.Buffers,
-        watch: http.Watch,
-    ) -> tuple[Keys, Head]:
-        keys, lines = self._request_head(place, request)
-        watch.cancellable = True
-        body = request.body
-        if body is None:
-            connection.send(watch, lines)
-            return keys, connection.head(buffers.body, watch)
-        try:
-            if body.stream is None:
-                # It has all it needs to publish: from here on its answer alone tells what became of it.
-                watch.cancellable = False
-                connection.send(watch, lines, *body.held)
-            else:
-                connection.send(watch, lines)
-                early = self._stream(connection, body, request, buffers, watch)
-                if early:
-                    return keys, early
-        except http.BrokenError:
-            last_word = self._last_word(connection, buffers, watch)
-            if last_word is None:
-                raise
-            return keys, last_word
-        return keys, connection.head(buffers.answer, watch)
-
-    def _stream(
-        self,
-        connection: http.Connection,
-        body: Body,
-        request: Request,
-        buffers: http.Buffers,
-        watch: http.Watch,
-    ) -> Head | None:
-        """Send a body that cannot be sent again, unless the answer is there before."""
-        if self.capabilities.proceeds:
-            until = time.monotonic() + self._limits.proceed
-            try:
-                head = connection.head(buffers.answer, watch, until)
-            except http.SilentError:
-                self.capabilities.proceeds = False
-            else:
-                if head.status != HTTPStatus.CONTINUE:
-                    connection.spoil()
-                    return head
-        request.spent = True
-        left = body.length
-        for pieces in body.stream or ():
-            left -= sum(map(len, pieces))
-            watch.cancellable = left > 0
-            connection.send(watch, *pieces)
-        return None
-
-    @staticmethod
-    def _last_word(connection: http.Connection, buffers: http.Buffers, watch: http.Watch) -> Head | None:
-        """The answer of a host that would not take the whole body, if it gave one."""
-        try:
-            head = connection.head(buffers.answer, watch, until=0.0)
-        except (http.BrokenError, http.SilentError):
-            return None
-        connection.spoil()
-        return None if head.status == HTTPStatus.CONTINUE else head
-
-    def _request_head(self, place: Place, request: Request) -> tuple[Keys, bytes]:
-        stamp = self._signing(place.region)
-        body = request.body
+    def _lines(self, place: _Place, request: Request) -> tuple[Keys, bytes]:
+        """A request's head, and the keys that signed it."""
+        stamp, body = self._keys.stamp(place.region), request.body
+        keys = stamp.signer.keys
         payload = EMPTY if body is None else TRAILED if body.trailed else UNSIGNED
         headers = [
             ("host", place.pool.origin.netloc),
@@ -397,7 +294,6 @@ class Site:
             ("x-amz-date", stamp.date),
             *request.headers.items(),
         ]
-        keys = stamp.signer.keys
         if keys.session_token:
             headers.append(("x-amz-security-token", keys.session_token))
         headers.sort()
@@ -407,95 +303,127 @@ class Site:
             raise errors.ObjectRefusedError(f"{self.where(request).what}: an attribute would break a header")
         if body is not None:
             lines += f"content-length: {body.length}\r\n"
-            if body.stream and self.capabilities.proceeds:
-                lines += "expect: 100-continue\r\n"
+        if request.waits:
+            lines += "expect: 100-continue\r\n"
         try:
             authorization = stamp.signer.authorization(
                 request.method, path, query, headers, stamp.date, payload
             )
+            target = f"{path}?{query}" if query else path
             return keys, (
-                f"{request.method} {path}{'?' if query else ''}{query} HTTP/1.1\r\n{lines}"
-                f"authorization: {authorization}\r\nuser-agent: fleetcopy\r\n\r\n"
+                f"{request.method} {target} HTTP/1.1\r\n{lines}authorization: {authorization}\r\n"
+                "user-agent: fleetcopy\r\n\r\n"
             ).encode("latin-1")
         except UnicodeEncodeError as error:
             raise errors.ObjectRefusedError(
                 f"{self.where(request).what}: an attribute does not fit a header"
             ) from error
 
-    def _signing(self, region: str) -> _Stamp:
-        """What signs a request made now; credentials are asked for once a second."""
-        second = int(time.time() + self._skew)
-        stamp = self._stamp
-        if stamp is None or stamp.second != second or stamp.region != region:
-            keys = self._keys.keys()
-            same = stamp is not None and stamp.region == region and stamp.signer.keys == keys
-            signer = stamp.signer if stamp and same else Signer(keys, region)
-            date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-            self._stamp = stamp = _Stamp(second, date, signer, region)
-        return stamp
+    # What refusals teach.
 
-    @staticmethod
-    def _refusal(
-        place: Place, connection: http.Connection, head: Head, buffers: http.Buffers, watch: http.Watch
-    ) -> Refusal:
-        try:
-            return refusal(head, _read_bounded(connection, buffers, watch))
-        except http.BrokenError:
-            # The status is known; the rest would only have explained it.
-            return refusal(head, b"")
-        finally:
-            place.pool.give(connection)
-
-    def _cure(self, remedy: Cure, answer: Refusal, place: Place, keys: Keys) -> Place | None:
+    def _cure(self, remedy: Cure, told: Refusal, answer: Answer) -> _Place | None:
         """Put right what was wrong; where to send the request now, None where nothing changes."""
+        place = answer.place
         match remedy:
             case Cure.REGION:
-                self._place = self._locate(answer.region)
-                return self._place
+                place = self._place = self._locate(told.region)
             case Cure.LOCATION:
-                return self._elsewhere(answer.head.headers["location"], place)
+                location = told.head.headers["location"]
+                # Never from TLS to none.
+                if urlsplit(location).scheme != place.pool.origin.scheme:
+                    return None
+                place = _Place(self._pool(location), place.prefix, place.region)
             case Cure.CLOCK:
-                self._skew = _time_of(answer.head) - time.time()
-                self._stamp = None
-                return place
+                self._keys.set_clock(_time_of(told.head))
             case Cure.KEYS:
-                self._stamp = None
-                return place if self._keys.renew(keys) else None
+                return place if self._keys.renew(answer.keys) else None
             case Cure.NO_TRAILER:
                 self.capabilities.trailers = False
             case Cure.NO_CONDITION:
                 self.capabilities.conditions = False
         return place
 
-    def _locate(self, region: str | None) -> Place:
+    def _locate(self, region: str | None) -> _Place:
         url, region = session.bucket_url(self._endpoint, region)
-        parts = urlsplit(url)
-        return Place(self._pool(url), f"{parts.path}/", region)
+        return _Place(self._pool(url), f"{urlsplit(url).path}/", region)
 
-    def _elsewhere(self, location: str, place: Place) -> Place | None:
-        """Where a redirect points; never from TLS to none."""
-        if urlsplit(location).scheme != place.pool.origin.scheme:
-            return None
-        return Place(self._pool(location), place.prefix, place.region)
-
-    def _pool(self, url: str) -> http.Pool:
+    def _pool(self, url: str) -> Pool:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         name = f"[{host}]" if ":" in host else host
         netloc = name if port == _PORTS[parts.scheme] else f"{name}:{port}"
-        origin = http.Origin(parts.scheme, host, port, netloc)
+        origin = Origin(parts.scheme, host, port, netloc)
         pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[origin] = http.Pool(origin, self._context, self._limits)
+            pool = self._pools[origin] = Pool(origin, self._context, self._limits)
         return pool
 
 
-def _read_bounded(connection: http.Connection, buffers: http.Buffers, watch: http.Watch) -> bytes:
-    """An answer's body, or its beginning where it is longer than any error's."""
-    body = b""
-    while len(body) < LONGEST_BODY and (piece := connection.read(buffers.answer, watch)):
-        body += piece
-    return body
+def _converse(connection: Connection, lines: bytes, request: Request) -> Head:
+    """Send a request, and wait for the head of its answer."""
+    body, buffers, watch = request.body, request.buffers, request.watch
+    watch.cancellable = True
+    if body is None:
+        connection.send(watch, lines)
+        return connection.head(buffers.body, watch)
+    try:
+        if body.stream is None:
+            # It has all it needs to publish: from here on its answer alone tells what became of it.
+            watch.cancellable = False
+            connection.send(watch, lines, *body.held)
+        else:
+            connection.send(watch, lines)
+            if early := _stream(connection, request, body.stream, body.length):
+                return early
+    except BrokenError:
+        if last_word := _last_word(connection, request):
+            return last_word
+        raise
+    return connection.head(buffers.answer, watch)
+
+
+def _stream(connection: Connection, request: Request, stream: Iterator[Pieces], left: int) -> Head | None:
+    """Send a body that cannot be sent again, unless the answer is there before; then that."""
+    watch = request.watch
+    if request.waits:
+        try:
+            head = connection.head(
+                request.buffers.answer, watch, until=time.monotonic() + watch.limits.proceed
+            )
+        except SilentError:
+            request.unheard = True
+        else:
+            if head.status != HTTPStatus.CONTINUE:
+                connection.spoil()
+                return head
+    request.spent = True
+    for pieces in stream:
+        left -= sum(map(len, pieces))
+        watch.cancellable = left > 0
+        connection.send(watch, *pieces)
+    return None
+
+
+def _last_word(connection: Connection, request: Request) -> Head | None:
+    """The answer of a host that would not take the whole body, if it gave one."""
+    try:
+        head = connection.head(request.buffers.answer, request.watch, until=0.0)
+    except (BrokenError, SilentError):
+        return None
+    connection.spoil()
+    return None if head.status == HTTPStatus.CONTINUE else head
+
+
+def _refusal(answer: Answer) -> Refusal:
+    """What an answer that is no success says."""
+    try:
+        text = answer.text()
+    except BrokenError:
+        # The status is known; the rest would only have explained it.
+        text = b""
+    finally:
+        answer.close()
+    return refusal(answer.head, text)
 
 
 def _time_of(head: Head) -> float:
