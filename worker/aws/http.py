@@ -300,7 +300,8 @@ class Connection:
 
     def _next_head(self, buffer: memoryview, watch: Watch, until: float) -> Head:
         count = len(self._ahead)
-        buffer[:count] = self._ahead
+        if count:
+            buffer[:count] = self._ahead
         while (end := bytes(buffer[: min(count, LONGEST_HEAD)]).find(b"\r\n\r\n")) < 0:
             if count >= LONGEST_HEAD:
                 raise MalformedError(f"a head of more than {LONGEST_HEAD} bytes")

@@ -298,21 +298,17 @@ class Site:
             headers.append(("x-amz-security-token", keys.session_token))
         headers.sort()
         path, query = place.prefix + spell(request.key), spell_query(request.query) if request.query else ""
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        lines = "".join([f"{name}:{value}\n" for name, value in headers])
+        if lines.count("\n") != len(headers) or "\r" in lines:
             raise errors.ObjectRefusedError(f"{self.where(request).what}: an attribute would break a header")
-        if body is not None:
-            lines += f"content-length: {body.length}\r\n"
-        if request.waits:
-            lines += "expect: 100-continue\r\n"
+        names = ";".join([name for name, _ in headers])
+        signer, method, date = stamp.signer, request.method, stamp.date
         try:
-            authorization = stamp.signer.authorization(
-                request.method, path, query, headers, stamp.date, payload
-            )
-            target = f"{path}?{query}" if query else path
+            authorization = signer.authorization(method, path, query, lines, names, payload, date)
             return keys, (
-                f"{request.method} {target} HTTP/1.1\r\n{lines}authorization: {authorization}\r\n"
-                "user-agent: fleetcopy\r\n\r\n"
+                f"{method} {path}{'?' if query else ''}{query} HTTP/1.1\r\n"
+                + lines.replace("\n", "\r\n")
+                + f"authorization:{authorization}\r\nuser-agent:fleetcopy\r\n{_unsigned(request)}\r\n"
             ).encode("latin-1")
         except UnicodeEncodeError as error:
             raise errors.ObjectRefusedError(
@@ -357,6 +353,14 @@ class Site:
         if pool is None:
             pool = self._pools[origin] = Pool(origin, self._context, self._limits)
         return pool
+
+
+def _unsigned(request: Request) -> str:
+    """The header lines that are no part of the signature."""
+    if request.body is None:
+        return ""
+    expect = "expect:100-continue\r\n" if request.waits else ""
+    return f"content-length:{request.body.length}\r\n{expect}"
 
 
 def _converse(connection: Connection, lines: bytes, request: Request) -> Head:

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from worker.core.compare import KMS, Seen
 from worker.core.errors import AttributeLostError
 
-CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
+_CHECKSUMS = {
+    f"x-amz-checksum-{name.lower()}": name for name in ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
+}
 
 _CARRIED = frozenset(
     {
@@ -41,8 +43,8 @@ def seen(headers: Mapping[str, str], size: int) -> Seen:
     whole = headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
     checksums = {}
     if whole:
-        for name in CHECKSUMS:
-            value = headers.get(f"x-amz-checksum-{name.lower()}", "-")
+        for header, name in _CHECKSUMS.items():
+            value = headers.get(header, "-")
             # A checksum of parts' checksums (COMPOSITE, `-N` at its end) proves nothing of the whole.
             if "-" not in value:
                 checksums[name] = value

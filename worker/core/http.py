@@ -6,12 +6,15 @@ the buffer they arrived in, so that framing copies nothing.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 LONGEST_HEAD = 65_536
 """Bytes of an answer's head; S3's own limits (2 KiB of metadata, 8 KiB of headers) are far below."""
 
 _LONGEST_LINE = 4096
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _OK, _NO_CONTENT, _NOT_MODIFIED = 200, 204, 304
 
 
@@ -20,17 +23,19 @@ class MalformedError(Exception):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """An answer's head. Header names are in lower case; values' characters stand for bytes (ISO 8859-1)."""
+    """An answer's head.
+
+    Attributes:
+        status: code.
+        headers: by name in lower case; their characters stand for bytes (ISO 8859-1).
+        length: bytes of the body, where it says.
+        keeps_alive: whether the connection stays open.
+    """
 
     status: int
     headers: dict[str, str]
+    length: int | None = None
     keeps_alive: bool = True
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body, where the head says."""
-        text = self.headers.get("content-length")
-        return None if text is None or "transfer-encoding" in self.headers else int(text)
 
 
 def parse_head(raw: bytes) -> Head:
@@ -46,21 +51,33 @@ def parse_head(raw: bytes) -> Head:
         raise MalformedError("a control character")
     if not first.startswith("HTTP/1.") or not first[9:12].isdecimal():
         raise MalformedError(f"no status line: {first[:40]!r}")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise MalformedError(f"no header: {line[:40]!r}")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    split = [line.partition(":") for line in lines]
+    headers = {name.lower(): value.strip(" \t") for name, _, value in split}
+    if len(headers) != len(lines):
+        headers = _joined(split)
     names = "".join(headers)
-    if "" in headers or " " in names or "\t" in names:
-        raise MalformedError("no name of a header")
-    length = headers.get("content-length", "0")
-    if not length.isdecimal() or not length.isascii():
-        raise MalformedError(f"content-length {length[:40]!r}")
+    if "" in headers or " " in names or "\t" in names or not all(colon for _, colon, _ in split):
+        raise MalformedError("a header without a name")
     keeps_alive = first[7] != "0" and headers.get("connection", "").lower() != "close"
-    return Head(int(first[9:12]), headers, keeps_alive)
+    return Head(int(first[9:12]), headers, _length(headers), keeps_alive)
+
+
+def _joined(split: list[tuple[str, str, str]]) -> dict[str, str]:
+    """Headers some of which come more than once (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for spelt, _, value in split:
+        name, text = spelt.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+def _length(headers: dict[str, str]) -> int | None:
+    text = headers.get("content-length")
+    if text is None or "transfer-encoding" in headers:
+        return None
+    if not text.isdecimal() or not text.isascii():
+        raise MalformedError(f"content-length {text[:40]!r}")
+    return int(text)
 
 
 class Length:
@@ -117,12 +134,9 @@ class Chunked:
 
     def _size(self, line: bytes) -> None:
         digits = line.partition(b";")[0].strip()
-        try:
-            self._left = int(digits, 16) if digits.isalnum() else -1
-        except ValueError:
-            self._left = -1
-        if self._left < 0:
+        if not _SIZE.fullmatch(digits):
             raise MalformedError(f"no chunk size: {line[:40]!r}")
+        self._left = int(digits, 16)
         self._next = self._end_of_chunk if self._left else self._trailer
 
     def _end_of_chunk(self, line: bytes) -> None:
@@ -160,5 +174,4 @@ def framing(head: Head) -> Framing:
         return Chunked()
     if head.status in (_NO_CONTENT, _NOT_MODIFIED) or head.status < _OK:
         return Length(0)
-    length = head.length
-    return UntilClose() if length is None else Length(length)
+    return UntilClose() if head.length is None else Length(head.length)

@@ -21,6 +21,7 @@ TRAILED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _BLANKS = re.compile(r"[ \t]+")
+_BLANKS_OUTSIDE = re.compile(r"^([^:]*:) | $", re.MULTILINE)
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ class Signer:
         self._day = ("", b"")
 
     def authorization(  # noqa: PLR0917 - the lines of a canonical request, in their order
-        self, method: str, path: str, query: str, headers: list[tuple[str, str]], date: str, payload: str
+        self, method: str, path: str, query: str, lines: str, names: str, payload: str, date: str
     ) -> str:
         """The Authorization header.
 
@@ -62,16 +63,15 @@ class Signer:
             method: upper case.
             path: as `spell` gives it.
             query: as `spell_query` gives it.
-            headers: all that are to be signed, in lower case and sorted by name; `host` and `x-amz-date` must
-                be among them. A value's characters stand for its bytes (ISO 8859-1).
-            date: `YYYYMMDDTHHMMSSZ`, as in `x-amz-date`.
+            lines: the headers that are to be signed, `host` and `x-amz-date` among them, as `name:value` and
+                a newline each; names in lower case, and sorted. Characters stand for bytes (ISO 8859-1).
+            names: theirs, with semicolons between.
             payload: as in `x-amz-content-sha256`.
+            date: `YYYYMMDDTHHMMSSZ`, as in `x-amz-date`.
         """
-        lines = "".join([f"{name}:{value}\n" for name, value in headers])
         # Hardly ever; a regular expression to find out would cost as much as the rest.
         if "  " in lines or "\t" in lines or ": " in lines or " \n" in lines:
-            lines = "".join([f"{name}:{_BLANKS.sub(' ', value).strip(' ')}\n" for name, value in headers])
-        names = ";".join([name for name, _ in headers])
+            lines = _BLANKS_OUTSIDE.sub(r"\1", _BLANKS.sub(" ", lines))
         request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}".encode("latin-1")
         scope = f"{date[:8]}/{self._region}/s3/aws4_request"
         text = f"{_ALGORITHM}\n{date}\n{scope}\n{hashlib.sha256(request).hexdigest()}"
