@@ -1,9 +1,13 @@
 r"""Keys that S3 takes and that something on their way may not: JSON, XML, URLs, shells, SQS, terminals.
 
-`KEYS` names each; `fitted` makes room for a prefix, since S3 counts 1,024 bytes with it.
+`KEYS` names each; `fuzzed` makes any number of others; `fitted` makes room for a prefix, since S3 counts
+1,024 bytes with it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
 
 LONGEST = 1024
 
@@ -143,3 +147,40 @@ def fitted(key: str, prefix: str) -> str:
         return prefix + key
     kept = raw[:room].decode(errors="ignore")
     return prefix + kept + "x" * (room - len(kept.encode()))
+
+
+# First and last code point: every ASCII character but NUL; what looks odd in a URL, a path or markup; further
+# letters, combining ones, those that run the other way, those outside the basic plane, private ones.
+_RANGES = (
+    (0x01, 0x7F),
+    (0x20, 0x2F),
+    (0x3A, 0x40),
+    (0x80, 0x2FF),
+    (0x300, 0x36F),
+    (0x590, 0x6FF),
+    (0x2000, 0x206F),
+    (0x3040, 0x30FF),
+    (0x4E00, 0x9FFF),
+    (0xE000, 0xFFFF),
+    (0x10000, 0x10FFFF),
+)
+_PIECES = ("/", "//", "/./", "/../", "%2F", "%00", "+", " ", "&amp;", "\r\n", "?", "#")
+
+
+def fuzzed(random: Random, count: int) -> list[str]:
+    """`count` keys, no two alike, most of them short and some as long as S3 allows."""
+    keys: set[str] = set()
+    while len(keys) < count:
+        most = random.choice((1, 3, 10, 10, 30, 30, 100, LONGEST))
+        keys.add("".join(_letters(random, most)).encode()[:LONGEST].decode(errors="ignore"))
+    return sorted(keys)
+
+
+def _letters(random: Random, most: int) -> Iterator[str]:
+    first, last = random.choice(_RANGES)
+    for _ in range(random.randint(1, most)):
+        if random.random() < 0.1:
+            first, last = random.choice(_RANGES)
+        if random.random() < 0.1:
+            yield random.choice(_PIECES)
+        yield chr(random.randint(first, last))

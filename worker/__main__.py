@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +16,20 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from worker import config
+from worker import config, screen
 from worker.aws.logs import CloudWatchHandler
 from worker.aws.metadata import INSTANCE_ID, Metadata
 from worker.aws.releases import Shelf
 from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
 from worker.core import errors
-from worker.core.model import Transfer
+from worker.core.model import Kind, Transfer
 from worker.core.plan import Action, Step
 from worker.core.release import Place
 from worker.core.verdict import Finding
 from worker.flow import child, listing_files, log, release, supervise
+from worker.flow.local import LocalTransfer
+from worker.flow.local_queue import Hub
 from worker.flow.submit import submit
 from worker.flow.systemd import Systemd
 from worker.flow.verify import verify
@@ -34,14 +37,22 @@ from worker.flow.watch import Watch
 
 _EPILOG = """exit status:
   0    done; a drained worker too
-  1    differences, or objects that failed
+  1    differences, or objects that were not copied
   2    usage: an option, a setting or a listing file
   3    permission or configuration
   4    a service is unavailable
-  130  interrupted a second time
+  130  interrupted: a copy before all was there, any other command by a second signal
 """
 
 _LOG_CLOSE_SECONDS = 5
+
+_GIVE_UP_SECONDS = 900.0
+"""For which a fleet's worker bears an endpoint or a queue out of order: somebody may be mending it."""
+
+_COPY_GIVE_UP_SECONDS = 60.0
+"""The same of a copy, which somebody waits for and can start again."""
+
+_FAILURES_SHOWN = 20
 
 _WHY = {
     Action.TOO_LARGE: "over 5 GiB, the most that one PUT takes; it is left alone",
@@ -66,8 +77,6 @@ def exit_code(error: BaseException) -> int:
 
 def main() -> None:
     """Run the command line; never returns."""
-    if sys.argv[1:] == ["_child"]:
-        child.main()
     try:
         options = _parser().parse_args()
         sys.exit(options.run(options))
@@ -104,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", parser_class=_Command
     )
+
+    command = _command(commands, "copy", _copy, "copy on this machine what differs, without a queue")
+    config.add_endpoints(command)
+    for name in ("processes", "streams", "drain-seconds", "log-level"):
+        config.add_option(command, name)
 
     command = _command(commands, "submit", _submit, "list both sides and queue a task for what differs")
     config.add_endpoints(command)
@@ -202,7 +216,7 @@ def _submit(options: argparse.Namespace) -> int:
     with _bar("submitting") as bar:
 
         def report(step: Step) -> None:
-            bar.write(f"{step.action}  {_printable(step.ref.key)}  ({_WHY[step.action]})", file=sys.stderr)
+            bar.write(_left_alone(step), file=sys.stderr)
 
         counts = submit(
             transfer,
@@ -221,15 +235,84 @@ def _submit(options: argparse.Namespace) -> int:
     return 1 if any(counts[action] for action in _WHY) else 0
 
 
+def _copy(options: argparse.Namespace) -> int:
+    transfer, hub, began = config.transfer(options), Hub(), time.monotonic()
+    config.refuse_proxies(transfer)
+    settings = child.ChildSettings(
+        transfer=transfer,
+        queue_url=None,
+        streams=config.integer(options, "streams"),
+        visibility=config.integer(options, "visibility-seconds"),
+        drain=0,
+        give_up=_COPY_GIVE_UP_SECONDS,
+        log_level=config.text(options, "log-level") or "warning",
+        ca_bundle=config.ca_bundle(),
+    )
+    supervisor = supervise.Supervisor(
+        settings,
+        processes=config.processes(options),
+        drain_seconds=config.integer(options, "drain-seconds"),
+        until_empty=None,
+        depth=hub.depth,
+        connect=hub.connect,
+        systemd=Systemd(None, None),
+    )
+
+    def plan(counts: Counter[str]) -> None:
+        source = Bucket(transfer.source, "source")
+        destination = Bucket(transfer.destination, "destination")
+        submit(
+            transfer,
+            hub,
+            source=source.list(),
+            destination=destination.list(),
+            digests=_digests(source, destination),
+            random=Random(),  # noqa: S311 - an order of tasks, no secret
+            counts=counts,
+            on_step=lambda step: shown.say(_left_alone(step)),
+        )
+
+    local = LocalTransfer(hub, supervisor, plan)
+    shown = screen.Screen(sys.stderr, local.progress, time.monotonic)
+    log.to_person(shown.say, settings.log_level)
+    supervisor.mind_signals()
+    with shown:
+        local.run()
+    return _conclude(local, hub, time.monotonic() - began)
+
+
+def _conclude(local: LocalTransfer, hub: Hub, seconds: float) -> int:
+    """Say how a copy ended; its exit code."""
+    progress = local.progress()
+    for failure in hub.failures[:_FAILURES_SHOWN]:
+        text = f"failed  {log.printable(failure.key)}  ({failure.reason}: {log.printable(failure.detail)})"
+        print(text, file=sys.stderr)
+    if hub.failed > _FAILURES_SHOWN:
+        print(f"failed  and {hub.failed - _FAILURES_SHOWN:,} more", file=sys.stderr)
+    print(screen.summary(progress, seconds))
+    if not local.complete:
+        print("stopped before all was copied; the same command copies the rest", file=sys.stderr)
+        return 130
+    archived = progress.tally.counts.get(Kind.ARCHIVED, 0)
+    return 1 if hub.failed or archived or any(progress.planned.get(action) for action in _WHY) else 0
+
+
+def _left_alone(step: Step) -> str:
+    return f"{step.action}  {log.printable(step.ref.key)}  ({_WHY[step.action]})"
+
+
 def _work(options: argparse.Namespace) -> int:
     transfer, queue = config.transfer(options), Queue(config.queue_url(options))
+    config.refuse_proxies(transfer)
     settings = child.ChildSettings(
         transfer=transfer,
         queue_url=queue.url,
         streams=config.integer(options, "streams"),
         visibility=config.integer(options, "visibility-seconds"),
         drain=config.integer(options, "drain-seconds"),
+        give_up=_GIVE_UP_SECONDS,
         log_level=config.text(options, "log-level") or "info",
+        ca_bundle=config.ca_bundle(),
     )
     log.to_stream(sys.stderr, settings.log_level)
     systemd = Systemd(config.notify_socket(), config.watchdog())
@@ -297,7 +380,7 @@ def _verify(options: argparse.Namespace) -> int:
     with _bar("verifying") as bar:
 
         def report(finding: Finding) -> None:
-            bar.write(f"{finding.match:9}  {_printable(finding.key)}  ({finding.why})")
+            bar.write(f"{finding.match:9}  {log.printable(finding.key)}  ({finding.why})")
 
         verdict = verify(
             transfer,
@@ -326,11 +409,6 @@ def _release_publish(options: argparse.Namespace) -> int:
     )
     print("\n".join(published.parameters))
     return 0
-
-
-def _printable(key: str) -> str:
-    """A key as it is where that is safe on a terminal, else quoted and escaped."""
-    return key if key.isprintable() and key == key.strip() else repr(key)
 
 
 def _config(options: argparse.Namespace) -> int:

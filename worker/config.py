@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
@@ -121,7 +122,14 @@ SETTINGS_OF_WORK = (
         False,
         "on a Spot Instance: watch the instance metadata for interruption notices, and drain on one",
     ),
-    Setting("log-level", "LEVEL", "FLEETCOPY_LOG_LEVEL", _level, "info", "debug, info, warning or error"),
+    Setting(
+        "log-level",
+        "LEVEL",
+        "FLEETCOPY_LOG_LEVEL",
+        _level,
+        None,
+        "debug, info, warning or error; unset, copy logs from warning on, work from info on",
+    ),
     Setting("log-group", "NAME", "FLEETCOPY_LOG_GROUP", _text, None, "CloudWatch log group to log to, too"),
 )
 
@@ -297,6 +305,28 @@ def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
 def endpoint_of(bucket: str) -> Endpoint:
     """A bucket reached as the AWS CLI reaches it, by its environment and configuration alone."""
     return Endpoint(bucket=bucket, endpoint_url=_s3_endpoint_url())
+
+
+def ca_bundle() -> str | None:
+    """File of the certificates to trust, as boto3 and the AWS CLI are told it; None for the system's."""
+    return os.environ.get("AWS_CA_BUNDLE") or None
+
+
+def refuse_proxies(transfer: Transfer) -> None:
+    """Make sure that the environment names no proxy for the endpoints: objects do not go through one.
+
+    Raises:
+        UsageError: it does.
+    """
+    proxies = getproxies()
+    for endpoint in (transfer.source, transfer.destination):
+        suffix = "amazonaws.com.cn" if (endpoint.region or "").startswith("cn-") else "amazonaws.com"
+        parts = urlsplit(endpoint.endpoint_url or f"https://s3.{endpoint.region or 'us-east-1'}.{suffix}")
+        if parts.scheme in proxies and not proxy_bypass(parts.hostname or ""):
+            raise UsageError(
+                f"${parts.scheme.upper()}_PROXY names a proxy for {parts.hostname}, and objects do not go "
+                f"through proxies: unset it, or add {parts.hostname} to $NO_PROXY"
+            )
 
 
 def _s3_endpoint_url() -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from worker.aws.sqs import Entry, Refusal
 from worker.core.model import ObjectRef
+from worker.core.tasks import Entry, Refusal
 
 
 class RecordingQueue:

@@ -29,7 +29,6 @@ from typing import cast
 import pytest
 
 from tests.core import ref, transfer
-from worker.aws.sqs import Entry, Message, Queue, Refusal
 from worker.core.errors import (
     ConfigurationError,
     EndpointUnreachableError,
@@ -40,6 +39,8 @@ from worker.core.errors import (
 )
 from worker.core.message import CopyTask, decode, encode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Proof
+from worker.core.progress import Report, Tally
+from worker.core.tasks import Entry, Message, Refusal, Sender, TaskQueue
 from worker.flow.consume import Consumer
 from worker.flow.delivery import Delivery
 from worker.flow.streams import Event, Finished, Probed, Received, Streams, Surveyed
@@ -152,7 +153,7 @@ class Post:
         self._describe = describe
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
-        """See `Queue.send`."""
+        """See `TaskQueue.send`."""
         refused = [entry for entry in entries if self._play.refuses(self._word, self._describe(entry))]
         self._request(f"{self._word} {'; '.join(map(self._describe, entries))}")
         for entry in refused:
@@ -161,13 +162,13 @@ class Post:
         return [Refusal(entry, "InternalError", final=False) for entry in refused]
 
     def extend(self, receipts: Sequence[str], visibility: int) -> list[str]:
-        """See `Queue.extend`; without receipts it makes no request."""
+        """See `TaskQueue.extend`; without receipts it makes no request."""
         if receipts:
             self._request(f"extend {' '.join(receipts)} {visibility}")
         return [receipt for receipt in receipts if receipt in self.lost]
 
     def delete(self, receipt: str) -> None:
-        """See `Queue.delete`."""
+        """See `TaskQueue.delete`."""
         self._request(f"delete {receipt}")
 
     def _request(self, line: str) -> None:
@@ -200,13 +201,16 @@ class Play:
         self._refusals: list[tuple[str, str]] = []
         self._flags: set[str] = set()
         self._steps = 0
+        self.reports: list[tuple[float, Report]] = []
         self.consumer = Consumer(
             transfer=TRANSFER,
-            tasks=cast("Queue", self.tasks),
-            dead_letters=cast("Queue", self.dead_letters),
+            tasks=cast("TaskQueue", self.tasks),
+            dead_letters=cast("Sender", self.dead_letters),
             streams=cast("Streams", self._hands),
             visibility=visibility,
+            give_up=900,
             random=Least(),
+            on_report=lambda report: self.reports.append((self._clock - START, report)),
             clock=lambda: self._clock,
         )
 
@@ -1540,3 +1544,23 @@ def test_what_is_retried_is_counted_once() -> None:
     play.run(until=30)
     assert play.settling()[-1] == "11 delete m1"
     assert play.consumer.totals == {"copied": 1, "md5": 1, "failed": 1, "bytes": 7, "dead_letters": 1}
+
+
+def test_progress_is_reported_after_each_task_and_now_and_then_between() -> None:
+    play = Play()
+    play.receives(1, "a b c d")
+    play.ends(2, "a", COPIED)
+    play.ends(2.25, "b", COPIED)
+    play.ends(3, "c", FINAL)
+    play.ends(3.25, "d", Outcome(Kind.SKIPPED))
+    play.run(until=20)
+    told = [(at, report.settled, report.in_hand) for at, report in play.reports if at > 1]
+    assert told == [
+        (2.0, Tally(), Tally({"copied": 1, "md5": 1, "bytes": 7}, 1)),
+        (3.0, Tally(), Tally({"copied": 2, "failed": 1, "md5": 2, "bytes": 14}, 2)),
+        (
+            3.25,
+            Tally({"copied": 2, "failed": 1, "skipped": 1, "md5": 2, "bytes": 14, "dead_letters": 1}, 3),
+            Tally(),
+        ),
+    ]

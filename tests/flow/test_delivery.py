@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.core import ref, transfer
-from worker.aws.sqs import Message
 from worker.core.errors import ObjectRefusedError
 from worker.core.message import CopyTask
 from worker.core.model import UNTOUCHED, Kind, Outcome, Proof
+from worker.core.progress import Tally
+from worker.core.tasks import Message
 from worker.flow.delivery import Delivery
 
 COPIED = Outcome(Kind.COPIED, 7, Proof.MD5)
@@ -111,4 +112,4 @@ def test_objects_are_counted_by_outcome_and_by_proof() -> None:
         "d": COPIED,
     }.items():
         one.finish(ref(key), outcome)
-    assert one.counts() == {"copied": 3, "failed": 1, "md5": 2, "transport": 1}
+    assert one.tally() == Tally({"copied": 3, "failed": 1, "md5": 2, "transport": 1, "bytes": 15}, 3)

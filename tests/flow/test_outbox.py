@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.core import properly
 from tests.flow import RecordingQueue
-from worker.aws.sqs import Entry
 from worker.core.errors import ConfigurationError, ServiceUnavailableError
+from worker.core.tasks import Entry
 from worker.flow.outbox import batches, send_batch
 
 MIB = 1024**2

@@ -125,10 +125,14 @@ def translate(error: Exception, where: Where) -> errors.FleetcopyError:
 
 
 def _answer(error: boto.ClientError, where: Where) -> errors.FleetcopyError:
-    """An error that a service answered with."""
-    code = error.response["Error"].get("Code", "Unknown")
-    status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-    text = f"{where.what}: {code}: {error.response['Error'].get('Message', '')}".rstrip(": ")
+    answer = error.response
+    status = answer["ResponseMetadata"].get("HTTPStatusCode", 0)
+    return refused(answer["Error"].get("Code", "Unknown"), status, answer["Error"].get("Message", ""), where)
+
+
+def refused(code: str, status: int, message: str, where: Where) -> errors.FleetcopyError:
+    """The error of ours that a service answered with."""
+    text = f"{where.what}: {code}: {message}".rstrip(": ")
     if code in _CREDENTIALS:
         return errors.ConfigurationError(f"{text}. Check which credentials are used, and their permissions")
     if code in _PLACE or code.startswith("KMS."):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import ClientError
 
@@ -13,8 +15,20 @@ from worker.aws.session import s3_client
 from worker.core.compare import KMS, Seen
 from worker.core.errors import Side
 from worker.core.model import Endpoint, ObjectRef
+from worker.core.page import take_rows
 
 CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
+
+
+_ROWS = "Rows"
+
+
+def _take_rows(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Read a page's rows ourselves; see `core.page`. botocore adds what it is given here to its answer."""
+    if response_dict["status_code"] == HTTPStatus.OK:
+        with contextlib.suppress(ParseError):  # botocore says so, and tries again
+            rest, rows = take_rows(response_dict["body"])
+            response_dict["body"], customized_response_dict[_ROWS] = rest, rows
 
 
 class Bucket:
@@ -24,6 +38,7 @@ class Bucket:
         self.endpoint = endpoint
         self.side: Side = side
         self.client = s3_client(endpoint, connections=connections)
+        self.client.meta.events.register("before-parse.s3.ListObjectsV2", _take_rows)
 
     def where(self, action: str, key: str | None = None) -> Where:
         """What a call is about, for its errors."""
@@ -36,6 +51,7 @@ class Bucket:
         Raises:
             ConfigurationError: the bucket is missing or may not be listed.
             ServiceUnavailableError: S3 did not answer, after retries.
+            ListingError: what it answered is no listing.
         """
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.endpoint.bucket,
@@ -44,14 +60,7 @@ class Bucket:
         )
         with translated(self.where("list")):
             for page in pages:
-                for row in page.get("Contents", []):
-                    yield ObjectRef(
-                        key=row["Key"],
-                        size=row["Size"],
-                        etag=row["ETag"].strip('"'),
-                        last_modified=int(row["LastModified"].timestamp()),
-                        storage_class=row.get("StorageClass", "STANDARD"),
-                    )
+                yield from page[_ROWS]  # type: ignore[literal-required]
 
     def probe(self) -> None:
         """Make sure that the bucket is there and may be listed; one request.

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import NoCredentialsError
 
 from worker.aws.credentials import SecretCredentials, assumed
 from worker.aws.errors import Where, translated
@@ -112,14 +114,15 @@ def s3_client(endpoint: Endpoint, *, connections: int, tries: int = _CONTROL_TRI
     """
     session = _session(endpoint.credentials)
     plain_http = (endpoint.endpoint_url or "").startswith("http:")
-    # Virtual-hosted names need DNS that custom endpoints seldom have, and certificates that dots break.
-    path_style = endpoint.endpoint_url is not None or "." in endpoint.bucket
     config = _config(
         tries,
         connections,
         read_timeout=_READ_SECONDS,
         # Signing a streamed body would mean reading it twice; its proof is the digest that goes with it.
-        s3={"addressing_style": "path" if path_style else "auto", "payload_signing_enabled": False},
+        s3={
+            "addressing_style": "path" if _is_path_style(endpoint) else "auto",
+            "payload_signing_enabled": False,
+        },
         # Over TLS, botocore adds a trailing CRC32 where no digest is declared; over HTTP it would want to
         # read the body twice.
         request_checksum_calculation="when_required" if plain_http else "when_supported",
@@ -128,6 +131,53 @@ def s3_client(endpoint: Endpoint, *, connections: int, tries: int = _CONTROL_TRI
     region = endpoint.region or session.region_name or _FALLBACK_REGION
     with translated(Where(f"S3 client for {endpoint.uri}")):
         return session.client("s3", region_name=region, endpoint_url=endpoint.endpoint_url, config=config)
+
+
+def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]:
+    """The URL below which a bucket's keys are, without a slash at its end, and the region to sign for.
+
+    botocore knows them for every partition, with dual-stack and FIPS endpoints as its settings say.
+
+    Args:
+        endpoint: which bucket, where.
+        region: where S3 has said that the bucket is, where that is not what `endpoint` says.
+    """
+    session = _session(endpoint.credentials)
+    region = region or endpoint.region or session.region_name or _FALLBACK_REGION
+    if endpoint.endpoint_url:
+        return f"{endpoint.endpoint_url.rstrip('/')}/{endpoint.bucket}", region
+    config = Config(
+        signature_version=UNSIGNED,
+        s3={"addressing_style": "path" if _is_path_style(endpoint) else "virtual"},
+    )
+    with translated(Where(f"endpoint of {endpoint.uri}")):
+        client = session.client("s3", region_name=region, config=config)
+        return client.generate_presigned_url("head_bucket", Params={"Bucket": endpoint.bucket}).rstrip(
+            "/"
+        ), region
+
+
+def credentials(name: str) -> Credentials:
+    """The credentials of that name as botocore has them: they refresh themselves before they expire.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    with translated(Where(f"credentials {name!r}")):
+        found = _session(name).get_credentials()
+        if found is None:
+            raise NoCredentialsError
+    return found
+
+
+def forget() -> None:
+    """Read all credentials anew when they are next asked for: what was read has been refused."""
+    _session.cache_clear()
+
+
+def _is_path_style(endpoint: Endpoint) -> bool:
+    # Virtual-hosted names need DNS that custom endpoints seldom have, and certificates that dots break.
+    return endpoint.endpoint_url is not None or "." in endpoint.bucket
 
 
 def sqs_client(queue_url: str) -> SQSClient:

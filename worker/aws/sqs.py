@@ -3,72 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from worker.aws.errors import Where, translated
 from worker.aws.session import sqs_client
 from worker.core.errors import ConfigurationError
+from worker.core.tasks import BATCH_ENTRIES, Depth, Entry, Message, Refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-BATCH_ENTRIES = 10
-"""Entries of one batch request at most (SQS Developer Guide, "Message quotas")."""
-
-BATCH_BYTES = 1024**2
-"""Bytes of one batch request's bodies and attributes at most (same source)."""
-
-LONGEST_LEASE = 12 * 3600
-"""Seconds after which SQS ends a lease whatever its heartbeat ("Visibility timeout")."""
-
-
-class Message(msgspec.Struct, frozen=True):
-    """A received message: its body, the handle of this receipt, and how often it has been received."""
-
-    body: str
-    receipt: str
-    receive_count: int
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A message to send: body, seconds of delay, text attributes."""
-
-    body: str
-    delay: int = 0
-    attributes: Mapping[str, str] = {}
-
-    @property
-    def size(self) -> int:
-        """Bytes that SQS counts."""
-        return len(self.body.encode()) + sum(len(n) + 6 + len(v.encode()) for n, v in self.attributes.items())
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """An entry of a batch that SQS did not take, why, and whether sending it again is pointless."""
-
-    entry: Entry
-    code: str
-    final: bool
-
-
-class Depth(msgspec.Struct, frozen=True):
-    """Approximate numbers of messages: visible, in flight, delayed."""
-
-    visible: int
-    in_flight: int
-    delayed: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.visible + self.in_flight + self.delayed
-
 
 class Queue:
-    """One queue, by its URL; safe to call from many threads at once."""
+    """Implements `core.tasks.TaskQueue`: one queue, by its URL; safe to call from many threads at once."""
 
     def __init__(self, url: str, client: SQSClient | None = None) -> None:
         self.url = url
@@ -100,11 +48,7 @@ class Queue:
         )
 
     def dead_letters(self) -> Queue:
-        """The queue's dead-letter queue.
-
-        Raises:
-            ConfigurationError: it has none.
-        """
+        """See `TaskQueue.dead_letters`: the queue's dead-letter queue."""
         with translated(self._where("ask")):
             answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
             policy = answer.get("Attributes", {}).get("RedrivePolicy")
@@ -119,14 +63,7 @@ class Queue:
         return Queue(f"{self.url.rpartition('/')[0]}/{name}", self._client)
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
-        """Send one batch; what SQS did not take of it.
-
-        Args:
-            entries: at most `BATCH_ENTRIES`, of `BATCH_BYTES` together.
-
-        Raises:
-            FleetcopyError: none of the batch is known to be taken.
-        """
+        """See `Sender.send`."""
         with translated(self._where("send to")):
             answer = self._client.send_message_batch(
                 QueueUrl=self.url,
@@ -149,7 +86,7 @@ class Queue:
         ]
 
     def receive(self, *, wait: int, visibility: int) -> Message | None:
-        """At most one message, hidden from others for `visibility` seconds; None after `wait` seconds."""
+        """See `TaskQueue.receive`."""
         with translated(self._where("receive from")):
             answer = self._client.receive_message(
                 QueueUrl=self.url,
@@ -164,7 +101,7 @@ class Queue:
         return None
 
     def extend(self, receipts: Sequence[str], visibility: int) -> list[str]:
-        """Keep messages hidden for `visibility` seconds from now; the receipts for which that failed."""
+        """See `TaskQueue.extend`."""
         lost: list[str] = []
         for first in range(0, len(receipts), BATCH_ENTRIES):
             batch = receipts[first : first + BATCH_ENTRIES]
@@ -180,10 +117,6 @@ class Queue:
         return lost
 
     def delete(self, receipt: str) -> None:
-        """Acknowledge a message.
-
-        Raises:
-            FleetcopyError: it is not known to be deleted.
-        """
+        """See `TaskQueue.delete`."""
         with translated(self._where("delete from")):
             self._client.delete_message(QueueUrl=self.url, ReceiptHandle=receipt)

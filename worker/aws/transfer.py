@@ -1,107 +1,87 @@
-"""The `Transferrer` that boto3 carries: one streamed GET into one conditional PUT.
+"""The `Transferrer`: one streamed GET into one conditional PUT, over our own wire.
 
-Bytes pass through in pieces of a few KiB; nothing is hashed here, S3 compares what it received with the
-digest that the source already has. A PUT whose body ends early is incomplete to S3 and published by nobody.
+An object that fits half of a thread's buffer is held there and sent in one go with its head; a larger one
+streams through, after the destination has said that it wants it (`100 Continue`): its bytes cannot be sent
+twice, and are not sent at all for a write that is refused. A body that ends early is incomplete to S3 and
+published by nobody. S3 compares what it received with the digest that the source already has; only where
+there is none are the bytes summed here.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import UTC
-from email.utils import format_datetime
-from typing import IO, TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
+import base64
+import ssl
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
 
-from worker.aws.errors import Where, translated
-from worker.aws.s3 import Bucket, seen
-from worker.aws.session import s3_client
+from awscrt.checksums import crc64nvme
+
+from worker.aws.errors import translated
+from worker.aws.http import PIECE, Buffers, Limits, Watch
+from worker.aws.s3 import Bucket
+from worker.aws.wire import Answer, Body, Pieces, Request, Site
+from worker.core.aws_chunked import Framer, encoded_length
 from worker.core.compare import Seen
 from worker.core.errors import (
     AttributeLostError,
-    FleetcopyError,
     InterruptedTransferError,
     ObjectRefusedError,
     ServiceUnavailableError,
 )
-from worker.core.model import LARGEST_PUT, ObjectRef, Transfer
+from worker.core.headers import carried, seen
+from worker.core.http import Head
+from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer
 from worker.core.proof import Digest, choose
 from worker.core.transferrer import Cancellation, Copied
 
-if TYPE_CHECKING:
-    from botocore.response import StreamingBody
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
-
-_ATTRIBUTES = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-    "Metadata",
-    "WebsiteRedirectLocation",
-)
+_HELD = PIECE // 2
+_TRAILER = "x-amz-checksum-crc64nvme"
+_TRAILER_LINE = len(_TRAILER) + len(":") + len(base64.b64encode(bytes(8)))
 
 
-class _Relay:
-    """The GET's body as the PUT's: stops between pieces when cancelled, and remembers why it stopped.
-
-    Once all bytes are out, the destination alone decides: nothing here may fail then.
-    """
-
-    def __init__(
-        self, body: StreamingBody, size: int, bucket: Bucket, key: str, cancel: Cancellation
-    ) -> None:
-        self.error: FleetcopyError | None = None
-        self._body = body
-        self._left = size
-        self._where = bucket.where("read", key)
-        self._cancel = cancel
-
-    def read(self, size: int = -1) -> bytes:
-        """The next piece; raises what has gone wrong at the source, as ours."""
-        if not self._left:
-            return b""
-        try:
-            _stop_if(self._cancel, self._where)
-            with translated(self._where):
-                piece = self._body.read(None if size < 0 else size)
-        except FleetcopyError as error:
-            self.error = error
-            raise
-        self._left -= len(piece)
-        return piece
-
-
-class Boto3Transferrer:
+class WireTransferrer:
     """Implements `core.transferrer.Transferrer`.
+
+    Args:
+        transfer: what is copied where.
+        connections: of either side that the control calls keep open at most.
+        context: whom to trust; see `wire.trust`.
+        limits: how long anything may take.
 
     Attributes:
         source, destination: the two sides, for what is not the data path.
     """
 
-    def __init__(self, transfer: Transfer, *, connections: int) -> None:
+    def __init__(
+        self, transfer: Transfer, *, connections: int, context: ssl.SSLContext, limits: Limits | None = None
+    ) -> None:
         self.source = Bucket(transfer.source, "source", connections=connections)
         self.destination = Bucket(transfer.destination, "destination", connections=connections)
         self._transfer = transfer
-        # A stream cannot be sent twice: tries are the caller's.
-        self._reader = s3_client(transfer.source, connections=connections, tries=1)
-        self._writer = s3_client(transfer.destination, connections=connections, tries=1)
+        self._limits = limits or Limits()
+        self._reader = Site(transfer.source, "source", context=context, limits=self._limits)
+        self._writer = Site(transfer.destination, "destination", context=context, limits=self._limits)
+        self._thread = threading.local()
 
     def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
         """See `Transferrer.copy`."""
-        _stop_if(cancel, self.source.where("read", ref.key))
-        got = self._get(ref, fenced=fenced)
-        with closing(got["Body"]) as body:
-            source = seen(got)
-            if source.size > LARGEST_PUT:
-                raise ObjectRefusedError(
-                    f"{ref.key!r}: {source.size} bytes, more than the {LARGEST_PUT} that one PUT takes"
-                )
-            attributes = self._attributes(got, ref)
-            digest = choose(source)
-            relay = _Relay(body, source.size, self.source, ref.key, cancel)
-            self._put(ref, relay, source.size, expect, attributes | _declared(digest))
-        return Copied(source.size, digest.proof)
+        if cancel.is_set():
+            raise InterruptedTransferError(f"{self.source.where('read', ref.key).what}: cancelled")
+        buffers, watch = self._buffers(), Watch(cancel, self._limits)
+        answer = self._reader.get(_get(ref, buffers, watch, fenced=fenced))
+        try:
+            got = answer.head
+            size = _size(got, ref, fenced=fenced)
+            digest = choose(seen(got.headers, size))
+            headers = self._attributes(got, ref) | _declared(digest) | self._condition(expect)
+            body = self._body(answer, size, digest, headers)
+            key = self._transfer.destination_key(ref.key)
+            self._writer.put(Request("PUT", key, headers, buffers, watch, body=body))
+        finally:
+            answer.close()
+        return Copied(size, digest.proof)
 
     def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
         """See `Transferrer.look`."""
@@ -116,65 +96,113 @@ class Boto3Transferrer:
         self.source.probe()
         self.destination.probe()
 
-    def _get(self, ref: ObjectRef, *, fenced: bool) -> GetObjectOutputTypeDef:
-        fence: dict[str, Any] = {"IfMatch": f'"{ref.etag}"'} if fenced else {}
-        if fenced and ref.version_id:
-            fence["VersionId"] = ref.version_id
-        with translated(self.source.where("read", ref.key)):
-            return self._reader.get_object(
-                Bucket=self._transfer.source.bucket, Key=ref.key, ChecksumMode="ENABLED", **fence
-            )
-
-    def _put(self, ref: ObjectRef, relay: _Relay, size: int, expect: str, parameters: dict[str, Any]) -> None:
-        key = self._transfer.destination_key(ref.key)
-        condition: dict[str, Any] = {"IfMatch": f'"{expect}"'} if expect else {"IfNoneMatch": "*"}
+    def _buffers(self) -> Buffers:
         try:
-            with translated(self.destination.where("write", key)):
-                self._writer.put_object(
-                    Bucket=self._transfer.destination.bucket,
-                    Key=key,
-                    Body=cast("IO[bytes]", relay),
-                    ContentLength=size,
-                    **condition,
-                    **parameters,
-                )
-        except ServiceUnavailableError:
-            # What the body raised reaches us wrapped as a failure of the destination's connection.
-            if relay.error is not None:
-                raise relay.error from None
-            raise
+            buffers: Buffers = self._thread.buffers
+        except AttributeError:
+            buffers = self._thread.buffers = Buffers()
+        return buffers
 
-    def _attributes(self, got: GetObjectOutputTypeDef, ref: ObjectRef) -> dict[str, Any]:
-        """The PUT's parameters that carry the object's attributes over."""
-        if got.get("MissingMeta"):
-            raise AttributeLostError(f"{ref.key!r}: S3 withholds {got['MissingMeta']} metadata entries")
-        attributes = {name: got[name] for name in _ATTRIBUTES if got.get(name)}  # type: ignore[literal-required]
-        if raw := got.get("ExpiresString"):
-            expires = got.get("Expires")
-            if expires is None or format_datetime(expires.astimezone(UTC), usegmt=True) != raw:
-                raise AttributeLostError(f"{ref.key!r}: Expires {raw!r} is no HTTP date")
-            attributes["Expires"] = expires
-        if got.get("TagCount"):
-            attributes["Tagging"] = self._tags(got, ref)
-        return attributes
+    def _attributes(self, got: Head, ref: ObjectRef) -> dict[str, str]:
+        """The PUT's headers that carry the object's attributes over."""
+        try:
+            headers = carried(got.headers)
+        except AttributeLostError as error:
+            raise AttributeLostError(f"{ref.key!r}: {error}") from None
+        if got.headers.get("x-amz-tagging-count", "0") != "0":
+            headers["x-amz-tagging"] = self._tags(got.headers.get("x-amz-version-id"), ref)
+        return headers
 
-    def _tags(self, got: GetObjectOutputTypeDef, ref: ObjectRef) -> str:
-        version: dict[str, Any] = {"VersionId": got["VersionId"]} if got.get("VersionId") else {}
+    def _tags(self, version: str | None, ref: ObjectRef) -> str:
+        named: dict[str, Any] = {"VersionId": version} if version else {}
         with translated(self.source.where("read the tags of", ref.key)):
             answer = self.source.client.get_object_tagging(
-                Bucket=self._transfer.source.bucket, Key=ref.key, **version
+                Bucket=self._transfer.source.bucket, Key=ref.key, **named
             )
-        return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]])
+        # A space as %20, for not every server reads a + as one.
+        return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]], quote_via=quote)
+
+    def _condition(self, expect: str) -> dict[str, str]:
+        if not self._writer.capabilities.conditions:
+            return {}
+        return {"if-match": f'"{expect}"'} if expect else {"if-none-match": "*"}
+
+    def _body(self, answer: Answer, size: int, digest: Digest, headers: dict[str, str]) -> Body:
+        """The PUT's body; one with a trailer adds its headers."""
+        pieces, length = self._pieces(answer, size), size
+        # Over plain HTTP, S3 takes no trailer that is not signed.
+        trailed = (
+            digest.proof is Proof.TRANSPORT and self._writer.capabilities.trailers and self._writer.encrypts
+        )
+        if trailed:
+            pieces, length = _with_trailer(pieces, size), encoded_length(size, _TRAILER_LINE)
+            encoding = headers.get("content-encoding")
+            headers["content-encoding"] = f"{encoding},aws-chunked" if encoding else "aws-chunked"
+            headers["x-amz-decoded-content-length"] = str(size)
+            headers["x-amz-trailer"] = _TRAILER
+        if size > _HELD:
+            return Body(length, stream=pieces, trailed=trailed)
+        return Body(length, held=_held(pieces, length), trailed=trailed)
+
+    def _pieces(self, answer: Answer, size: int) -> Iterator[Pieces]:
+        """An object's bytes, `size` in all, each piece good until the next.
+
+        Raises:
+            ServiceUnavailableError: they are fewer or more.
+        """
+        left = size
+        while left:
+            piece = self._reader.read(answer)
+            if not 0 < len(piece) <= left:
+                what = self._reader.where(answer.request).what
+                raise ServiceUnavailableError(f"{what}: not the {size} bytes that it was said to have")
+            left -= len(piece)
+            yield (piece,)
 
 
-def _stop_if(cancel: Cancellation, where: Where) -> None:
-    if cancel.is_set():
-        raise InterruptedTransferError(f"{where.what}: cancelled")
+def _get(ref: ObjectRef, buffers: Buffers, watch: Watch, *, fenced: bool) -> Request:
+    headers = {"x-amz-checksum-mode": "ENABLED"}
+    request = Request("GET", ref.key, headers, buffers, watch)
+    if fenced:
+        headers["if-match"] = f'"{ref.etag}"'
+        if ref.version_id:
+            request.query = (("versionId", ref.version_id),)
+    return request
+
+
+def _size(got: Head, ref: ObjectRef, *, fenced: bool) -> int:
+    # A PUT must say how long it is; an answer in chunks does not, but the listing may.
+    size = ref.size if got.length is None and fenced else got.length
+    if size is None:
+        raise ObjectRefusedError(f"{ref.key!r}: the source does not say how long the object is")
+    if size > LARGEST_PUT:
+        raise ObjectRefusedError(f"{ref.key!r}: {size} bytes, more than the {LARGEST_PUT} that one PUT takes")
+    return size
 
 
 def _declared(digest: Digest) -> dict[str, str]:
-    """The PUT's parameters that declare the bytes' digest."""
+    """The PUT's header that declares the bytes' digest."""
     if not digest.algorithm:
         return {}
-    name = "ContentMD5" if digest.algorithm == "MD5" else f"Checksum{digest.algorithm}"
+    name = "content-md5" if digest.algorithm == "MD5" else f"x-amz-checksum-{digest.algorithm.lower()}"
     return {name: digest.value}
+
+
+def _with_trailer(pieces: Iterator[Pieces], size: int) -> Iterator[Pieces]:
+    """The same in S3's framing, with their CRC64NVME at the end."""
+    framer, crc = Framer(size), 0
+    for some in pieces:
+        for piece in some:
+            crc = crc64nvme(piece, crc)
+        yield tuple(framed for piece in some for framed in framer.frame(memoryview(piece)))
+    value = base64.b64encode(crc.to_bytes(8, "big")).decode()
+    yield (framer.end(f"{_TRAILER}:{value}"),)
+
+
+def _held(pieces: Iterator[Pieces], length: int) -> Pieces:
+    """All of the pieces at once."""
+    first = next(pieces, ())
+    if sum(map(len, first)) == length:
+        return first
+    # The buffer is used again for the next: what it held is copied.
+    return (b"".join(first), *(b"".join(more) for more in pieces))

@@ -10,18 +10,24 @@ from __future__ import annotations
 import enum
 import os
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Callable
 from random import Random
 
 import msgspec
 
 from worker.aws.sqs import Queue
-from worker.aws.transfer import Boto3Transferrer
+from worker.aws.transfer import WireTransferrer
+from worker.aws.wire import trust
 from worker.core.errors import FleetcopyError
 from worker.core.model import Transfer
+from worker.core.progress import Report
+from worker.core.tasks import TaskQueue
 from worker.flow import log
 from worker.flow.consume import Consumer
+from worker.flow.local_queue import LocalQueue
 from worker.flow.streams import Streams
 
 READY = "ready"
@@ -40,19 +46,25 @@ class ChildSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         transfer: what it carries out.
-        queue_url: where its tasks are.
+        queue_url: the SQS queue that holds its tasks.
+        line: else the file descriptor of a line to its supervisor, which holds them.
         streams: objects in flight at most.
         visibility: seconds of a task's lease.
         drain: seconds for a drain when the supervisor is gone.
+        give_up: seconds for which an endpoint or the queue may be out of order.
         log_level: the least level that is logged.
+        ca_bundle: file of the certificates to trust; None for the system's.
     """
 
     transfer: Transfer
-    queue_url: str
+    queue_url: str | None
     streams: int
     visibility: int
     drain: float
+    give_up: float
     log_level: str
+    ca_bundle: str | None = None
+    line: int | None = None
 
 
 def main() -> None:
@@ -74,8 +86,10 @@ def main() -> None:
 
 def _work(settings: ChildSettings) -> Exit:
     random = Random()  # noqa: S311 - jitter, not secrets
-    tasks = Queue(settings.queue_url)
-    transferrer = Boto3Transferrer(settings.transfer, connections=settings.streams)
+    tasks, report = _tasks(settings)
+    transferrer = WireTransferrer(
+        settings.transfer, connections=settings.streams, context=trust(settings.ca_bundle)
+    )
     streams = Streams(
         transfer=settings.transfer,
         tasks=tasks,
@@ -92,13 +106,23 @@ def _work(settings: ChildSettings) -> Exit:
         dead_letters=tasks.dead_letters(),
         streams=streams,
         visibility=settings.visibility,
+        give_up=settings.give_up,
         random=random,
+        on_report=report,
     )
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()
     threading.Thread(target=_obey, args=(consumer, settings.drain), daemon=True).start()
     consumer.run()
     return Exit.FAILED_OBJECTS if consumer.totals["dead_letters"] else Exit.DRAINED
+
+
+def _tasks(settings: ChildSettings) -> tuple[TaskQueue, Callable[[Report], None] | None]:
+    """The queue, and whom to tell how far this process is."""
+    if settings.queue_url is not None:
+        return Queue(settings.queue_url), None
+    tasks = LocalQueue(socket.socket(fileno=settings.line))
+    return tasks, tasks.report
 
 
 def _obey(consumer: Consumer, drain: float) -> None:
@@ -108,3 +132,7 @@ def _obey(consumer: Consumer, drain: float) -> None:
         if word == "drain":
             consumer.drain(float(seconds))
     consumer.drain(drain)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from worker.aws.sqs import LONGEST_LEASE, Entry, Message, Queue
 from worker.core import settle
 from worker.core.breaker import Breaker, BreakerState
 from worker.core.denials import Denials
@@ -29,13 +28,15 @@ from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
 from worker.core.message import decode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.core.progress import Report, Tally
+from worker.core.tasks import LONGEST_LEASE, Entry, Message, Sender, TaskQueue
 from worker.flow import log
 from worker.flow.delivery import Delivery
 from worker.flow.outbox import batches, send_batch
 from worker.flow.streams import Drain, Event, Finished, Probed, Received, Streams, Surveyed
 
 _RETRY_SECONDS = 2.0
-_GIVE_UP_SECONDS = 900.0
+_REPORT_SECONDS = 0.5
 _LEASE_RESERVE = 3600
 
 
@@ -48,7 +49,9 @@ class Consumer:
         dead_letters: where to put what cannot succeed.
         streams: the hands.
         visibility: seconds of a lease; its heartbeat comes at a third of it.
+        give_up: seconds for which an endpoint or the queue may be out of order.
         random: for the jitter of delays.
+        on_report: told how far this process is, now and then and after each task.
         clock: seconds, monotonic.
     """
 
@@ -56,23 +59,29 @@ class Consumer:
         self,
         *,
         transfer: Transfer,
-        tasks: Queue,
-        dead_letters: Queue,
+        tasks: TaskQueue,
+        dead_letters: Sender,
         streams: Streams,
         visibility: int,
+        give_up: float,
         random: Random,
+        on_report: Callable[[Report], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.totals: Counter[str] = Counter()
         """Since the start: objects by outcome and by proof, `bytes`, `dead_letters`."""
         self._state = State.STARTING
         self._transfer = transfer
+        self._id = transfer.id
         self._tasks = tasks
         self._dead_letters = dead_letters
         self._streams = streams
         self._visibility = visibility
+        self._give_up_seconds = give_up
         self._random = random
+        self._on_report = on_report
         self._clock = clock
+        self._size_settled = 0
         self._deliveries: list[Delivery] = []
         self._denials: Denials[tuple[Delivery, ObjectRef, Outcome]] = Denials()
         self._breaker = Breaker()
@@ -83,6 +92,7 @@ class Consumer:
         self._settling_failed_since: float | None = None
         self._poll_at = 0.0
         self._beat_at = 0.0
+        self._report_at = 0.0
         self._cancel_at = self._abandon_at = float("inf")
 
     def drain(self, seconds: float) -> None:
@@ -93,18 +103,21 @@ class Consumer:
         """Work until drained.
 
         Raises:
-            FleetcopyError: an endpoint or the queue has been out of order for a quarter of an hour.
+            FleetcopyError: an endpoint or the queue has been out of order for too long.
         """
         self._streams.start()
         self._state = advance(self._state, Move.READY)
-        log.info("ready", transfer=self._transfer.id, streams=self._streams.count)
+        log.info("ready", transfer=self._id, streams=self._streams.count)
         while not self._is_over():
             with contextlib.suppress(queue.Empty):
                 self._handle(self._streams.events.get(timeout=self._patience()))
-            self._keep_time(self._clock())
+            now = self._clock()
+            self._keep_time(now)
+            if self._on_report and now >= self._report_at:
+                self._on_report(self._whole_report(now))
         self._state = advance(self._state, Move.DONE)
         self._streams.stop()
-        log.info("stopped", transfer=self._transfer.id, abandoned=len(self._deliveries), **self.totals)
+        log.info("stopped", transfer=self._id, abandoned=len(self._deliveries), **self.totals)
 
     # Events.
 
@@ -131,7 +144,7 @@ class Consumer:
         if event.error:
             self._receiving_failed_since = self._receiving_failed_since or now
             self._poll_at = now + _RETRY_SECONDS
-            log.error("receive failed", transfer=self._transfer.id, why=str(event.error))
+            log.error("receive failed", transfer=self._id, why=str(event.error))
             return
         self._receiving_failed_since = None
         if event.message:
@@ -142,8 +155,8 @@ class Consumer:
             task = decode(message.body, self._transfer)
         except MessageError as error:
             delivery = Delivery(message, None, now)
-            self._decide(delivery, settle.reject(message.body, error, self._transfer.id))
-            log.error("rejected", transfer=self._transfer.id, reason=error.reason, why=str(error))
+            self._decide(delivery, settle.reject(message.body, error, self._id))
+            log.error("rejected", transfer=self._id, reason=error.reason, why=str(error))
             self._deliveries.append(delivery)
             self._settle(delivery)
             return
@@ -180,7 +193,7 @@ class Consumer:
 
     def _conclude(self, delivery: Delivery, ref: ObjectRef, outcome: Outcome) -> None:
         delivery.finish(ref, outcome)
-        fields = {"transfer": self._transfer.id, "key": ref.key, "outcome": outcome.kind}
+        fields = {"transfer": self._id, "key": ref.key, "outcome": outcome.kind}
         if outcome.kind is Kind.COPIED:
             log.debug("object", **fields, bytes=outcome.bytes, proof=outcome.proof)
         elif outcome.kind is Kind.FAILED:
@@ -217,7 +230,7 @@ class Consumer:
         reserve = min(10.0, seconds / 5)
         self._cancel_at = min(self._cancel_at, now + seconds - reserve)
         self._abandon_at = min(self._abandon_at, now + seconds - reserve / 2)
-        log.info("draining", transfer=self._transfer.id, seconds=seconds, tasks=len(self._deliveries))
+        log.info("draining", transfer=self._id, seconds=seconds, tasks=len(self._deliveries))
         for delivery in self._deliveries:
             delivery.withdrawn.set()
         self._give_back_denied()
@@ -252,7 +265,7 @@ class Consumer:
             now = self._clock()
             delivery.retry_at = now + _RETRY_SECONDS
             self._settling_failed_since = self._settling_failed_since or now
-            log.error("settling failed", transfer=self._transfer.id, why=str(error))
+            log.error("settling failed", transfer=self._id, why=str(error))
             return
         self._settling_failed_since = None
         self._deliveries.remove(delivery)
@@ -269,23 +282,28 @@ class Consumer:
         self._tasks.delete(delivery.message.receipt)
 
     def _report(self, delivery: Delivery) -> None:
-        counts = delivery.counts()
-        moved = sum(outcome.bytes for _, outcome in delivery.results)
-        self.totals.update(counts)
-        self.totals["bytes"] += moved
+        tally = delivery.tally()
+        self.totals.update(tally.counts)
+        self._size_settled += tally.size
         if delivery.settlement and not delivery.lost:
             self.totals["dead_letters"] += len(delivery.settlement.dead_letters)
         if delivery.task:
             log.info(
                 "task",
-                transfer=self._transfer.id,
+                transfer=self._id,
                 task=delivery.task.objects[0].key,
                 attempt=delivery.task.attempt,
                 received=delivery.message.receive_count,
-                bytes=moved,
                 ms=round((self._clock() - delivery.received) * 1000),
-                **counts,
+                **tally.counts,
             )
+        self._report_at = 0.0
+
+    def _whole_report(self, now: float) -> Report:
+        """What is settled, and what of the tasks in hand is done."""
+        self._report_at = now + _REPORT_SECONDS
+        in_hand = sum((delivery.tally() for delivery in self._deliveries), Tally())
+        return Report(Tally(dict(self.totals), self._size_settled), in_hand)
 
     # Time.
 
@@ -351,12 +369,12 @@ class Consumer:
         try:
             lost = self._tasks.extend(list(held), self._visibility)
         except FleetcopyError as error:
-            log.error("heartbeat failed", transfer=self._transfer.id, why=str(error))
+            log.error("heartbeat failed", transfer=self._id, why=str(error))
             return
         for receipt in lost:
             held[receipt].lost = True
             held[receipt].withdrawn.set()
-            log.warning("lease lost", transfer=self._transfer.id)
+            log.warning("lease lost", transfer=self._id)
 
     def _let_go_if_old(self, delivery: Delivery, age: float) -> None:
         if age > LONGEST_LEASE - _LEASE_RESERVE:
@@ -374,12 +392,12 @@ class Consumer:
                 self._conclude(delivery, ref, outcome)
 
     def _give_up(self, now: float) -> None:
-        if self._breaker.failing_for(now) > _GIVE_UP_SECONDS:
+        if self._breaker.failing_for(now) > self._give_up_seconds:
             raise ConfigurationError(
                 "an endpoint has been out of order for too long; see the log before this"
             )
         failures = (self._receiving_failed_since, self._settling_failed_since)
-        if any(since is not None and now - since > _GIVE_UP_SECONDS for since in failures):
+        if any(since is not None and now - since > self._give_up_seconds for since in failures):
             raise ConfigurationError("the queue has been out of order for too long; see the log before this")
 
     def _is_over(self) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from worker.aws.sqs import Entry, Message
 from worker.core.message import CopyTask
-from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome
+from worker.core.model import UNTOUCHED, ObjectRef, Outcome
+from worker.core.progress import DONE, Tally
 from worker.core.settle import Settlement
-from worker.flow.outbox import Sender
+from worker.core.tasks import Entry, Message, Sender
 
 
 class Delivery:
@@ -51,8 +51,7 @@ class Delivery:
     @property
     def done(self) -> bool:
         """Whether no object is left for another delivery."""
-        left = (Kind.UNTOUCHED, Kind.FAILED)
-        return self.finished and all(outcome.kind not in left for _, outcome in self.results)
+        return self.finished and all(outcome.kind in DONE for _, outcome in self.results)
 
     def finish(self, ref: ObjectRef, outcome: Outcome) -> None:
         """Record what became of an object; the first word counts."""
@@ -65,7 +64,11 @@ class Delivery:
         for ref in list(self._left.values()):
             self.finish(ref, UNTOUCHED)
 
-    def counts(self) -> Counter[str]:
-        """Objects by outcome, and by proof where copied."""
-        kinds = Counter(str(outcome.kind) for _, outcome in self.results)
-        return kinds + Counter(str(outcome.proof) for _, outcome in self.results if outcome.proof)
+    def tally(self) -> Tally:
+        """What became of the objects that have an outcome."""
+        outcomes = [outcome for _, outcome in self.results]
+        counts = Counter(str(outcome.kind) for outcome in outcomes)
+        counts += Counter(str(outcome.proof) for outcome in outcomes if outcome.proof)
+        counts["bytes"] = sum(outcome.bytes for outcome in outcomes)
+        size = sum(ref.size for ref, outcome in self.results if outcome.kind in DONE)
+        return Tally(counts, size)

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -18,6 +19,9 @@ from worker.core.errors import FleetcopyError
 
 _logger = logging.getLogger("fleetcopy")
 _logger.propagate = False
+
+_FOR_MACHINES = frozenset({"ts", "pid", "transfer"})
+"""Fields that a person at a terminal has no use for."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,12 +51,51 @@ class _LineHandler(logging.StreamHandler[TextIO]):
         del record
 
 
+class _PersonHandler(logging.Handler):
+    """Hands each line to a function."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        self._write(self.format(record))
+
+
 def to_stream(stream: TextIO, level: str) -> None:
     """Log to a stream from `level` on (`debug`, `info`, `warning`, `error`)."""
     handler = _LineHandler(stream)
     handler.setFormatter(JsonFormatter())
     _logger.handlers[:] = [handler]
     _logger.setLevel(level.upper())
+
+
+def to_person(write: Callable[[str], object], level: str) -> None:
+    """Log from `level` on to whoever shows lines of text."""
+    handler = _PersonHandler(write)
+    handler.setFormatter(PersonFormatter())
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(level.upper())
+
+
+class PersonFormatter(JsonFormatter):
+    """One record as a person reads it: `level: event, name value, ...`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; lines after it are a traceback."""
+        line: dict[str, object] = json.loads(super().format(record))
+        level, event, trace = line.pop("level"), line.pop("event"), line.pop("traceback", None)
+        fields = [
+            f"{name} {printable(str(text))}" for name, text in line.items() if name not in _FOR_MACHINES
+        ]
+        text = f"{level}: {', '.join([str(event), *fields])}"
+        return text if trace is None else f"{text}\n{trace}"
+
+
+def printable(text: str) -> str:
+    """A text as it is where that is safe on a terminal, else quoted and escaped."""
+    return text if text.isprintable() and text == text.strip() else repr(text)
 
 
 def also_to(handler: logging.Handler) -> None:

@@ -8,21 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
-from typing import Protocol
 
-from worker.aws.sqs import BATCH_BYTES, BATCH_ENTRIES, Entry, Refusal
 from worker.core.errors import ConfigurationError, ServiceUnavailableError
 from worker.core.retry import pause
-
-
-class Sender(Protocol):
-    """What takes a batch of entries and answers with those it refused; `aws.sqs.Queue` is one."""
-
-    url: str
-
-    def send(self, entries: list[Entry]) -> list[Refusal]:
-        """See `aws.sqs.Queue.send`."""
-        ...
+from worker.core.tasks import BATCH_BYTES, BATCH_ENTRIES, Entry, Sender
 
 
 def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -1,7 +1,7 @@
 """The threads of a worker process that do: streams that carry objects, and one that waits in ReceiveMessage.
 
 They decide nothing and own nothing: each takes a job, does it, and sends its owner, `flow.consume`, an event.
-Streams never touch SQS.
+Streams never touch the queue.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from random import Random
 
 import msgspec
 
-from worker.aws.sqs import Message, Queue
 from worker.core.errors import FleetcopyError, UnexpectedError
 from worker.core.message import CopyTask
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.core.tasks import Message, TaskQueue
 from worker.core.transferrer import Transferrer
 from worker.flow import log
 from worker.flow.copy import copy_object
@@ -87,7 +87,7 @@ class Streams:
         self,
         *,
         transfer: Transfer,
-        tasks: Queue,
+        tasks: TaskQueue,
         transferrer: Transferrer,
         destination: Listable,
         probe: Callable[[], None],

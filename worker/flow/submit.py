@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from worker.aws.sqs import Entry
 from worker.core.listing import in_order, join
 from worker.core.message import CopyTask, encode
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack, shuffle
 from worker.core.plan import Action, Step, plan
-from worker.flow.outbox import Sender, batches, send_batch
+from worker.core.tasks import Entry, Sender
+from worker.flow.outbox import batches, send_batch
 
 WINDOW = 100
 """Tasks held to be shuffled; at most six MiB of messages."""
@@ -31,6 +31,7 @@ def submit(
     destination: Iterable[ObjectRef],
     digests: bool,
     random: Random,
+    counts: Counter[str] | None = None,
     on_progress: Progress = lambda _objects: None,
     on_step: Callable[[Step], object] = lambda _step: None,
 ) -> Counter[str]:
@@ -43,6 +44,7 @@ def submit(
         destination: listing of the destination, in key order.
         digests: whether both buckets' plain ETags are MD5 digests.
         random: for the order of tasks and the jitter of pauses.
+        counts: filled as it goes, for whoever watches from another thread.
         on_progress: told the number of source objects seen, now and then.
         on_step: told each step that is neither a copy nor equal.
 
@@ -53,7 +55,7 @@ def submit(
         ListingError: a listing is out of order.
         FleetcopyError: a bucket or the queue refuses; what was sent stays sent, and a rerun sends the rest.
     """
-    counts: Counter[str] = Counter()
+    counts = Counter() if counts is None else counts
 
     def to_copy() -> Iterator[ObjectRef]:
         pairs = join(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,12 +19,12 @@ from types import FrameType
 
 import msgspec
 
-from worker.aws.sqs import Depth
 from worker.core.errors import ConfigurationError, FleetcopyError, WorkerCrashedError
 from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
 from worker.core.message import to_ascii_json
 from worker.core.notice import Notice, seconds_for_drain
+from worker.core.tasks import Depth
 from worker.flow import log
 from worker.flow.child import READY, ChildSettings, Exit
 from worker.flow.systemd import Systemd
@@ -60,25 +61,41 @@ class _Noticed(msgspec.Struct, frozen=True):
     drain_until: float
 
 
-_Event = _Ready | _Exited | _Signalled | _Noticed
+class _Done(msgspec.Struct, frozen=True):
+    pass
+
+
+_Event = _Ready | _Exited | _Signalled | _Noticed | _Done
 
 
 class _Child:
-    """One worker process, and the thread that reads its log lines."""
+    """One worker process, and the thread that reads its log lines.
 
-    def __init__(self, settings: ChildSettings, events: queue.SimpleQueue[_Event]) -> None:
+    Args:
+        settings: what it is told.
+        events: where its end is announced.
+        line: its end of a line to a queue of this process, which it takes over.
+    """
+
+    def __init__(
+        self, settings: ChildSettings, events: queue.SimpleQueue[_Event], line: socket.socket | None
+    ) -> None:
         # -P: a folder named worker where the command is run must not be taken for this package.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "worker", "_child"],
+            [sys.executable, "-P", "-m", "worker.flow.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             # A terminal's Ctrl-C is for the supervisor alone; it tells its children what it means.
             process_group=0,
+            pass_fds=[line.fileno()] if line else [],
         )
         self.pid = self._process.pid
         self.is_ready = False
         self._events = events
+        if line:
+            settings = msgspec.structs.replace(settings, line=line.fileno())
+            line.close()
         self._write(to_ascii_json(settings))  # whatever the locale
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -116,6 +133,7 @@ class Supervisor:
         until_empty: stop once the queue has been empty for so many seconds; None: never.
         depth: asks how many messages the queue holds.
         systemd: told how it goes.
+        connect: makes a line from a worker process to a queue of this process; None: the queue is on SQS.
     """
 
     def __init__(
@@ -127,6 +145,7 @@ class Supervisor:
         until_empty: float | None,
         depth: Callable[[], Depth],
         systemd: Systemd,
+        connect: Callable[[], socket.socket] | None = None,
     ) -> None:
         self._settings = settings
         self._processes = processes
@@ -134,6 +153,7 @@ class Supervisor:
         self._until_empty = until_empty
         self._depth = depth
         self._systemd = systemd
+        self._connect = connect
         self._state = State.STARTING
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._children: list[_Child] = []
@@ -162,6 +182,15 @@ class Supervisor:
         drain_until = time.monotonic() + seconds_for_drain(notice, time.time())
         self._events.put(_Noticed(notice, drain_until))
 
+    def done(self) -> None:
+        """Drain, since nothing is left to do; may be called from any thread, before `run` too."""
+        self._events.put(_Done())
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether a signal or a notice came."""
+        return self._told_to_stop
+
     def run(self) -> bool:
         """Work; whether every object that these workers were given up to the end went well.
 
@@ -172,7 +201,7 @@ class Supervisor:
         """
         try:
             for _ in range(self._processes):
-                self._children.append(_Child(self._settings, self._events))
+                self._start()
             self._state = advance(self._state, Move.READY)
             while self._children or self._restart_at:
                 with contextlib.suppress(queue.Empty):
@@ -185,6 +214,10 @@ class Supervisor:
         if self._fault:
             raise self._fault
         return self._told_to_stop or not self._failed_objects
+
+    def _start(self) -> None:
+        line = self._connect() if self._connect else None
+        self._children.append(_Child(self._settings, self._events, line))
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._events.put(_Signalled(number))  # SimpleQueue.put may interrupt itself
@@ -201,6 +234,9 @@ class Supervisor:
                 self._told_to_stop = True
                 log.warning("interruption notice", action=event.notice.action, time=event.notice.time)
                 self._drain(max(0.0, event.drain_until - time.monotonic()))
+            case _Done():
+                log.info("done")
+                self._drain(self._drain_seconds)
 
     def _became_ready(self, child: _Child) -> None:
         child.is_ready = True
@@ -271,7 +307,7 @@ class Supervisor:
                 child.kill()
         for at in [at for at in self._restart_at if now >= at]:
             self._restart_at.remove(at)
-            self._children.append(_Child(self._settings, self._events))
+            self._start()
         if self._watches_queue and now >= self._ask_at:
             self._watch_queue(now)
 

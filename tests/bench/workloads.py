@@ -1,0 +1,47 @@
+"""What is copied: seeded objects, the same at every run, in key order.
+
+| name | objects | bytes each |
+|---|---|---|
+| large | 4 | 256 MiB |
+| medium | 128 | 4 MiB |
+| small | 4,000 | 16 KiB |
+| radar | 1,000 | as the NEXRAD archive's, 0 to 65 MB, median 645 KB |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from tests import archive
+
+SEED = 20261125
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PIECE = 16 * MIB
+"""Bytes at once; `Random.randbytes` has an upper limit below the largest object."""
+
+SHAPES = {"large": (4, 256 * MIB), "medium": (128, 4 * MIB), "small": (4000, 16 * KIB)}
+RADAR_OBJECTS = 1000
+NAMES = (*SHAPES, "radar")
+
+
+def fill(name: str, scale: float) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of each object of a workload; `scale` multiplies how many there are."""
+    if name == "radar":
+        for found in archive.generate(max(2, round(RADAR_OBJECTS * scale)), SEED, scale=1):
+            yield found.key, found.body()
+        return
+    count, size = SHAPES[name]
+    random = Random(SEED)
+    for number in range(max(1, round(count * scale))):
+        yield (
+            f"{name}/{number:06}",
+            b"".join(random.randbytes(min(size, PIECE)) for _ in range(-(-size // PIECE))),
+        )
+
+
+def unit(name: str) -> tuple[str, float]:
+    """What a workload's cost is told for, `1,000 objects` or `GiB`, and how much of that one object is."""
+    if name in ("small", "radar"):
+        return "1,000 objects", 1 / 1000
+    return "GiB", SHAPES[name][1] / GIB

@@ -1,0 +1,132 @@
+"""The servers are as their table says: each ability is there where it is claimed, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.cloud import Keys, checksums
+from tests.contract import Place, new_place
+from tests.servers import Can, Server
+
+WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
+OTHER_ETAG = f'"{"0" * 32}"'
+
+
+def put(place: Place, key: str = "k", **more: object) -> str:
+    """Put one byte; its ETag."""
+    return str(place.s3.put_object(Bucket=place.bucket, Key=key, Body=b"x", **more)["ETag"])
+
+
+def refused(place: Place, key: str = "k", **more: object) -> bool:
+    """Whether a PUT is refused."""
+    try:
+        put(place, key, **more)
+    except ClientError:
+        return True
+    return False
+
+
+def checks_checksums(place: Place) -> bool:
+    return all(
+        refused(place, **{f"Checksum{name}": checksums.encoded(name, b"y")}) for name in checksums.ALGORITHMS
+    )
+
+
+def replaces(place: Place) -> bool:
+    etag = put(place)
+    return refused(place, IfMatch=OTHER_ETAG) and not refused(place, IfMatch=etag)
+
+
+def keeps(place: Place) -> bool:
+    put(place)
+    assert refused(place, ContentMD5=WRONG_MD5)
+    body = place.s3.get_object(Bucket=place.bucket, Key="k")["Body"]
+    # A server that has lost the bytes promises them, and is silent.
+    body.set_socket_timeout(2)
+    try:
+        return bool(body.read() == b"x")
+    except BotoCoreError:
+        return False
+
+
+def keeps_names(place: Place) -> bool:
+    put(place, Metadata={"a_b": "c"})
+    return bool(place.s3.head_object(Bucket=place.bucket, Key="k")["Metadata"] == {"a_b": "c"})
+
+
+def counts_tags(place: Place) -> bool:
+    enabled = {"Status": "Enabled"}
+    place.s3.put_bucket_versioning(Bucket=place.bucket, VersioningConfiguration=enabled)
+    put(place)
+    put(place, Tagging="a=b")
+    return bool(place.s3.get_object(Bucket=place.bucket, Key="k").get("TagCount") == 1)
+
+
+def lists_pages(place: Place) -> bool:
+    keys = ["\x01", "\u00e9", "\U0001f600"]
+    for key in keys:
+        put(place, key)
+    pages = place.s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, MaxKeys=1)
+    try:
+        return [row["Key"] for page in pages for row in page.get("Contents", [])] == keys
+    except ClientError:
+        return False
+
+
+def encrypts(place: Place) -> bool:
+    return not refused(place, ServerSideEncryption="aws:kms")
+
+
+def is_opaque(place: Place) -> bool:
+    return encrypts(place) and put(place, ServerSideEncryption="aws:kms") != put(place, "other")
+
+
+def refuses(place: Place) -> bool:
+    put(place)
+    server = place.server
+    others = (
+        Keys(server.keys.access_key_id, "wrong"),
+        Keys("AKIANOSUCHKEY0000000", "wrong"),
+        server.stranger,
+    )
+    for keys in others:
+        try:
+            server.client(keys).get_object(Bucket=place.bucket, Key="k")
+        except ClientError:
+            continue
+        return False
+    return True
+
+
+PROBES: dict[Can, Callable[[Place], bool]] = {
+    Can.CHECKSUMS: checks_checksums,
+    Can.REPLACE: replaces,
+    Can.KEEP: keeps,
+    Can.NAMES: keeps_names,
+    Can.COUNT: counts_tags,
+    Can.PAGES: lists_pages,
+    Can.ENCRYPTION: encrypts,
+    Can.OPAQUE: is_opaque,
+    Can.ARCHIVE: lambda place: not refused(place, StorageClass="DEEP_ARCHIVE"),
+    Can.REFUSE: refuses,
+}
+
+
+@pytest.mark.parametrize("ability", Can)
+def test_a_server_can_what_is_said_of_it(server: Server, ability: Can) -> None:
+    assert PROBES[ability](new_place(server)) == server.can(ability)
+
+
+def test_every_server_refuses_a_wrong_digest(server: Server) -> None:
+    place = new_place(server)
+    assert refused(place, ContentMD5=WRONG_MD5)
+    assert place.keys() == []
+
+
+def test_every_server_makes_only_what_is_absent(server: Server) -> None:
+    place = new_place(server)
+    assert not refused(place, IfNoneMatch="*")
+    assert refused(place, IfNoneMatch="*")

@@ -1,0 +1,437 @@
+"""GET and PUT of one bucket's objects over our own HTTP: requests signed, answers understood.
+
+A request goes out once. It goes out again only where that cannot do harm and something has changed: on a new
+connection where a kept one turned out to be closed before it brought an answer; and, once for each cure that
+`core.refusal` knows, with the region, the clock or the credentials put right. All other failures are raised,
+as ours; trying the same again after a pause is `flow.copy`'s. What an endpoint turns out not to know is kept
+in its `Capabilities` for the requests to come. Secrets are in no message: errors tell what S3 said, and the
+key.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import msgspec
+
+from worker.aws import session
+from worker.aws.errors import Where, refused
+from worker.aws.http import (
+    BrokenError,
+    Buffers,
+    CancelledError,
+    ClosedError,
+    Connection,
+    Limits,
+    SilentError,
+    Watch,
+)
+from worker.aws.keyring import KeyRing
+from worker.aws.pool import Origin, Pool, UnreachableError, UntrustedError
+from worker.core import errors
+from worker.core.errors import FleetcopyError, Side
+from worker.core.http import Head
+from worker.core.model import Endpoint
+from worker.core.refusal import LONGEST_BODY, Cure, Refusal, cure, refusal
+from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
+
+_PORTS = {"http": 80, "https": 443}
+_FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
+
+Pieces = tuple[bytes | memoryview, ...]
+"""Bytes that go out together."""
+
+
+def trust(ca_bundle: str | None) -> ssl.SSLContext:
+    """Whose certificates are trusted: the bundle's alone, or the system's where None.
+
+    Raises:
+        ConfigurationError: the bundle cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"certificates in {ca_bundle!r}: {error}. See AWS_CA_BUNDLE"
+        ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Capabilities(msgspec.Struct):
+    """What an endpoint can, as far as its answers have shown; nothing is written to find out.
+
+    Attributes:
+        trailers: checks checksums that follow a body. AWS does; another does if it answers with a CRC64NVME,
+            which is younger than trailers: one that took their framing for the object's bytes would store it.
+        conditions: knows `If-None-Match` and `If-Match` on a PUT. Without, the next diff decides.
+        proceeds: says `100 Continue` before it takes a body.
+    """
+
+    trailers: bool
+    conditions: bool = True
+    proceeds: bool = True
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What a PUT sends.
+
+    Attributes:
+        length: bytes on the wire.
+        held: all of it, where it is in memory; it can be sent again.
+        stream: all of it, piece by piece, where it is not.
+        trailed: whether a checksum follows, in S3's framing.
+    """
+
+    length: int
+    held: Pieces = ()
+    stream: Iterator[Pieces] | None = None
+    trailed: bool = False
+
+
+class Request(msgspec.Struct):
+    """One GET or PUT.
+
+    Attributes:
+        method, key: what to do to which object.
+        headers: by name in lower case.
+        buffers, watch: of the thread and of the copy that it is for.
+        query: name and value of each parameter.
+        body: of a PUT.
+        waits: whether it asks for `100 Continue` before it sends its body.
+        unheard: whether it asked in vain.
+        spent: whether a byte of a streamed body has been taken, so that it cannot be sent again.
+    """
+
+    method: str
+    key: str
+    headers: dict[str, str]
+    buffers: Buffers
+    watch: Watch
+    query: tuple[tuple[str, str], ...] = ()
+    body: Body | None = None
+    waits: bool = False
+    unheard: bool = False
+    spent: bool = False
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a bucket is: connections, what comes before a key in a path, the region to sign for."""
+
+    pool: Pool
+    prefix: str
+    region: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer whose body is still to be read; `keys` signed its request. To be closed."""
+
+    request: Request
+    keys: Keys
+    place: _Place
+    connection: Connection
+    head: Head
+
+    def close(self) -> None:
+        """Done with it, whether or not it was read to its end."""
+        self.place.pool.give(self.connection)
+
+    def text(self) -> bytes:
+        """The body, or its beginning where it is longer than any error's."""
+        body = b""
+        while len(body) < LONGEST_BODY and (
+            piece := self.connection.read(self.request.buffers.answer, self.request.watch)
+        ):
+            body += piece
+        return body
+
+
+class Site:
+    """One endpoint's bucket. Safe to use from many threads."""
+
+    def __init__(self, endpoint: Endpoint, side: Side, *, context: ssl.SSLContext, limits: Limits) -> None:
+        self.capabilities = Capabilities(trailers=endpoint.endpoint_url is None)
+        self._endpoint = endpoint
+        self._side = side
+        self._context = context
+        self._limits = limits
+        self._keys = KeyRing(endpoint.credentials)
+        self._pools: dict[Origin, Pool] = {}
+        self._place = self._locate(None)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._place.pool.origin.scheme == "https"
+
+    def get(self, request: Request) -> Answer:
+        """Begin to read an object.
+
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        return self._perform(request)
+
+    def read(self, answer: Answer) -> memoryview:
+        """An object's next bytes, good until the thread reads again; empty at the end.
+
+        Raises:
+            ServiceUnavailableError: the rest does not come.
+            InterruptedTransferError: cancelled.
+        """
+        try:
+            return answer.connection.read(answer.request.buffers.body, answer.request.watch)
+        except _FAILURES as error:
+            raise self._failed(error, answer.request) from error
+
+    def put(self, request: Request) -> Head:
+        """Write an object.
+
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        assert request.body
+        request.waits = request.body.stream is not None and self.capabilities.proceeds
+        answer = self._perform(request)
+        try:
+            text = answer.text()
+        except _FAILURES as error:
+            raise self._failed(error, request) from error
+        finally:
+            answer.close()
+        self._doubt(answer, text)
+        if "x-amz-checksum-crc64nvme" in answer.head.headers:
+            self.capabilities.trailers = True
+        if request.unheard:
+            self.capabilities.proceeds = False
+        return answer.head
+
+    def where(self, request: Request) -> Where:
+        """What a request is about, for its errors."""
+        action = "read" if request.body is None else "write"
+        what = f"{action} {self._side} s3://{self._endpoint.bucket}/ key {request.key!r}"
+        return Where(what, self._side, request.key)
+
+    def _doubt(self, answer: Answer, text: bytes) -> None:
+        """Believe a success only if it is one: a copy within S3 may fail after its 200 is out."""
+        where = self.where(answer.request)
+        if b"<Error" in text:
+            told = refusal(answer.head, text)
+            raise refused(told.code, HTTPStatus.INTERNAL_SERVER_ERROR, told.message, where)
+        if not text and "etag" not in answer.head.headers:
+            raise errors.ServiceUnavailableError(f"{where.what}: a success without an ETag")
+
+    def _failed(self, error: Exception, request: Request) -> FleetcopyError:
+        """What went wrong on the way, as ours."""
+        what = self.where(request).what
+        match error:
+            case CancelledError():
+                return errors.InterruptedTransferError(f"{what}: cancelled")
+            case UnreachableError():
+                return errors.EndpointUnreachableError(
+                    f"{what}: {error}. Check the endpoint URL, the region and the network"
+                )
+            case UntrustedError():
+                return errors.ConfigurationError(
+                    f"{what}: the certificate of {self._place.pool.origin.netloc} is not trusted: {error}. "
+                    "Check the endpoint URL; AWS_CA_BUNDLE names a file of certificates to trust"
+                )
+        return errors.ServiceUnavailableError(f"{what}: {error}")
+
+    # One request, from its head to its success.
+
+    def _perform(self, request: Request) -> Answer:
+        """Send a request, put right what a refusal says is wrong about it, and return the success."""
+        cured: set[Cure] = set()
+        place = self._place
+        while True:
+            try:
+                answer = self._exchange(place, request)
+                if answer.head.status == HTTPStatus.OK:
+                    return answer
+                told = _refusal(answer)
+            except _FAILURES as error:
+                raise self._failed(error, request) from error
+            remedy = cure(told, place.region, trailer=request.body is not None and request.body.trailed)
+            better = self._cure(remedy, told, answer) if remedy and remedy not in cured else None
+            if remedy is None or better is None:
+                raise refused(told.code, told.head.status, told.message, self.where(request))
+            if request.spent or remedy in {Cure.NO_TRAILER, Cure.NO_CONDITION}:
+                # The next try is made with what has been learnt.
+                raise errors.ServiceUnavailableError(
+                    f"{self.where(request).what}: {told.code}; next time {remedy.value}"
+                )
+            cured.add(remedy)
+            place = better
+
+    def _exchange(self, place: _Place, request: Request) -> Answer:
+        """One request and its answer, on a kept connection, or on a new one where that is gone."""
+        keys, lines = self._lines(place, request)
+        connection = place.pool.take(request.buffers, request.watch)
+        while True:
+            try:
+                return Answer(request, keys, place, connection, _converse(connection, lines, request))
+            except BaseException as error:
+                connection.close()
+                gone = isinstance(error, ClosedError) and connection.reused and not connection.answered
+                if not gone or request.spent:
+                    raise
+            connection = place.pool.take(request.buffers, request.watch, new=True)
+
+    def _lines(self, place: _Place, request: Request) -> tuple[Keys, bytes]:
+        """A request's head, and the keys that signed it."""
+        stamp, body = self._keys.stamp(place.region), request.body
+        keys = stamp.signer.keys
+        payload = EMPTY if body is None else TRAILED if body.trailed else UNSIGNED
+        headers = [
+            ("host", place.pool.origin.netloc),
+            ("x-amz-content-sha256", payload),
+            ("x-amz-date", stamp.date),
+            *request.headers.items(),
+        ]
+        if keys.session_token:
+            headers.append(("x-amz-security-token", keys.session_token))
+        headers.sort()
+        path, query = place.prefix + spell(request.key), spell_query(request.query) if request.query else ""
+        lines = "".join([f"{name}:{value}\n" for name, value in headers])
+        if lines.count("\n") != len(headers) or "\r" in lines:
+            raise errors.ObjectRefusedError(f"{self.where(request).what}: an attribute would break a header")
+        names = ";".join([name for name, _ in headers])
+        signer, method, date = stamp.signer, request.method, stamp.date
+        try:
+            authorization = signer.authorization(method, path, query, lines, names, payload, date)
+            return keys, (
+                f"{method} {path}{'?' if query else ''}{query} HTTP/1.1\r\n"
+                + lines.replace("\n", "\r\n")
+                + f"authorization:{authorization}\r\nuser-agent:fleetcopy\r\n{_unsigned(request)}\r\n"
+            ).encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise errors.ObjectRefusedError(
+                f"{self.where(request).what}: an attribute does not fit a header"
+            ) from error
+
+    # What refusals teach.
+
+    def _cure(self, remedy: Cure, told: Refusal, answer: Answer) -> _Place | None:
+        """Put right what was wrong; where to send the request now, None where nothing changes."""
+        place = answer.place
+        match remedy:
+            case Cure.REGION:
+                place = self._place = self._locate(told.region)
+            case Cure.LOCATION:
+                location = told.head.headers["location"]
+                # Never from TLS to none.
+                if urlsplit(location).scheme != place.pool.origin.scheme:
+                    return None
+                place = _Place(self._pool(location), place.prefix, place.region)
+            case Cure.CLOCK:
+                self._keys.set_clock(_time_of(told.head))
+            case Cure.KEYS:
+                return place if self._keys.renew(answer.keys) else None
+            case Cure.NO_TRAILER:
+                self.capabilities.trailers = False
+            case Cure.NO_CONDITION:
+                self.capabilities.conditions = False
+        return place
+
+    def _locate(self, region: str | None) -> _Place:
+        url, region = session.bucket_url(self._endpoint, region)
+        return _Place(self._pool(url), f"{urlsplit(url).path}/", region)
+
+    def _pool(self, url: str) -> Pool:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        name = f"[{host}]" if ":" in host else host
+        netloc = name if port == _PORTS[parts.scheme] else f"{name}:{port}"
+        origin = Origin(parts.scheme, host, port, netloc)
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = Pool(origin, self._context, self._limits)
+        return pool
+
+
+def _unsigned(request: Request) -> str:
+    """The header lines that are no part of the signature."""
+    if request.body is None:
+        return ""
+    expect = "expect:100-continue\r\n" if request.waits else ""
+    return f"content-length:{request.body.length}\r\n{expect}"
+
+
+def _converse(connection: Connection, lines: bytes, request: Request) -> Head:
+    """Send a request, and wait for the head of its answer."""
+    body, buffers, watch = request.body, request.buffers, request.watch
+    watch.cancellable = True
+    if body is None:
+        connection.send(watch, lines)
+        return connection.head(buffers.body, watch)
+    try:
+        if body.stream is None:
+            # It has all it needs to publish: from here on its answer alone tells what became of it.
+            watch.cancellable = False
+            connection.send(watch, lines, *body.held)
+        else:
+            connection.send(watch, lines)
+            if early := _stream(connection, request, body.stream, body.length):
+                return early
+    except BrokenError:
+        if last_word := _last_word(connection, request):
+            return last_word
+        raise
+    return connection.head(buffers.answer, watch)
+
+
+def _stream(connection: Connection, request: Request, stream: Iterator[Pieces], left: int) -> Head | None:
+    """Send a body that cannot be sent again, unless the answer is there before; then that."""
+    watch = request.watch
+    if request.waits:
+        try:
+            head = connection.head(
+                request.buffers.answer, watch, until=time.monotonic() + watch.limits.proceed
+            )
+        except SilentError:
+            request.unheard = True
+        else:
+            if head.status != HTTPStatus.CONTINUE:
+                connection.spoil()
+                return head
+    request.spent = True
+    for pieces in stream:
+        left -= sum(map(len, pieces))
+        watch.cancellable = left > 0
+        connection.send(watch, *pieces)
+    return None
+
+
+def _last_word(connection: Connection, request: Request) -> Head | None:
+    """The answer of a host that would not take the whole body, if it gave one."""
+    try:
+        head = connection.head(request.buffers.answer, request.watch, until=0.0)
+    except (BrokenError, SilentError):
+        return None
+    connection.spoil()
+    return None if head.status == HTTPStatus.CONTINUE else head
+
+
+def _refusal(answer: Answer) -> Refusal:
+    """What an answer that is no success says."""
+    try:
+        text = answer.text()
+    except BrokenError:
+        # The status is known; the rest would only have explained it.
+        text = b""
+    finally:
+        answer.close()
+    return refusal(answer.head, text)
+
+
+def _time_of(head: Head) -> float:
+    try:
+        return parsedate_to_datetime(head.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return time.time()

@@ -1,0 +1,87 @@
+"""A refusal of S3's, and what about the next request would cure it.
+
+A request is repeated only where something about it has changed, and once for each of these; waiting and
+trying the same again is `flow.copy`'s alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import html
+import re
+
+import msgspec
+
+from worker.core.http import Head
+
+LONGEST_BODY = 65_536
+"""Bytes of an error's body that are looked at."""
+
+_FIELD = re.compile(r"<(Code|Message|Region|Header)>([^<]*)</\1>")
+_REDIRECTS = frozenset({301, 302, 307})
+_ELSEWHERE = "AuthorizationHeaderMalformed"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What S3 answered instead of what was asked for.
+
+    Attributes:
+        head: of the answer.
+        code: S3's, or `HTTP <status>` where the body has none.
+        message: S3's.
+        region: where the bucket is, as far as the answer tells.
+        header: the request's header that S3 does not know, with `NotImplemented`.
+    """
+
+    head: Head
+    code: str
+    message: str = ""
+    region: str = ""
+    header: str = ""
+
+
+class Cure(enum.Enum):
+    """What to change about a request that was refused."""
+
+    REGION = "sign for, and go to, the bucket's region"
+    LOCATION = "go where the answer points, this once"
+    CLOCK = "take the time from the answer's Date"
+    KEYS = "read the credentials again"
+    NO_TRAILER = "send the body without a trailer"
+    NO_CONDITION = "write without a condition"
+
+
+_CURES = {
+    "RequestTimeTooSkewed": Cure.CLOCK,
+    "ExpiredToken": Cure.KEYS,
+    "InvalidAccessKeyId": Cure.KEYS,
+    "InvalidToken": Cure.KEYS,
+    "TokenRefreshRequired": Cure.KEYS,
+}
+_CONDITIONS = frozenset({"if-match", "if-none-match"})
+
+
+def refusal(head: Head, body: bytes) -> Refusal:
+    """What an answer that is no success says; a body without XML is no error of its own."""
+    fields = {name: html.unescape(text) for name, text in _FIELD.findall(body.decode("utf-8", "replace"))}
+    return Refusal(
+        head,
+        fields.get("Code") or f"HTTP {head.status}",
+        fields.get("Message", ""),
+        head.headers.get("x-amz-bucket-region") or fields.get("Region", ""),
+        fields.get("Header", "").lower(),
+    )
+
+
+def cure(refused: Refusal, region: str, *, trailer: bool) -> Cure | None:
+    """What would cure a refusal of a request that was signed for `region`, with a trailer or without."""
+    status, code = refused.head.status, refused.code
+    if code in _CURES:
+        return _CURES[code]
+    if refused.region not in {"", region} and (status in _REDIRECTS or code == _ELSEWHERE):
+        return Cure.REGION
+    if status in _REDIRECTS and "location" in refused.head.headers:
+        return Cure.LOCATION
+    if code == "NotImplemented" and refused.header in _CONDITIONS:
+        return Cure.NO_CONDITION
+    return Cure.NO_TRAILER if code == "NotImplemented" and trailer else None
