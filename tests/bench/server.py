@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
@@ -215,7 +216,7 @@ def _metadata(request: Request) -> list[tuple[bytes, bytes]]:
 
 
 def _crc64(body: bytes) -> bytes:
-    return checksums.crc64nvme(body).to_bytes(8, "big")
+    return int(checksums.crc64nvme(body)).to_bytes(8, "big")
 
 
 def _xml(root: str, inner: str) -> Answer:
@@ -229,7 +230,8 @@ def _error(status: int, code: str) -> Answer:
 
 def decoded(body: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     """The content and the trailers of an aws-chunked body (S3 API Reference, "Trailing checksums")."""
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while True:
         end = body.index(b"\r\n", at)
         size = int(body[at:end].split(b";")[0], 16)
@@ -374,9 +376,8 @@ async def serve(certificate: str, key: str) -> None:
     store, loop = Store(), asyncio.get_running_loop()
     ports = []
     for side in ("source", "destination"):
-        s3 = S3(store, side)
         server = await loop.create_server(
-            lambda s3=s3: Connection(s3, store), "127.0.0.1", 0, ssl=context, backlog=1024
+            partial(Connection, S3(store, side), store), "127.0.0.1", 0, ssl=context, backlog=1024
         )
         ports.append(server.sockets[0].getsockname()[1])
     sys.stdout.write(" ".join(map(str, ports)) + "\n")

@@ -39,10 +39,8 @@ def base_environment() -> dict[str, str]:
 
 
 def _fleetcopy(place: Place, streams: int) -> list[str | Path]:
-    return [
-        *[BIN / "fleetcopy", "copy", "s3://source", "s3://destination", "--streams", str(streams)],
-        *["--source-endpoint-url", place.source, "--destination-endpoint-url", place.destination],
-    ]
+    ends = ["--source-endpoint-url", place.source, "--destination-endpoint-url", place.destination]
+    return [BIN / "fleetcopy", "copy", "s3://source", "s3://destination", "--streams", str(streams), *ends]
 
 
 def _rclone(place: Place, streams: int, *more: str) -> list[str | Path]:

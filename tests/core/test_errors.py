@@ -12,6 +12,7 @@ TABLE = {
     "FleetcopyError": (False, False),
     "UsageError": (False, False),
     "ListingError": (False, False),
+    "ReleaseError": (False, False),
     "ConfigurationError": (False, True),
     "ServiceUnavailableError": (True, False),
     "EndpointUnreachableError": (True, True),

@@ -24,10 +24,10 @@ from tests.test_transferrer import adopt
 from tests.test_work import ends_of, fill
 from tests.transfers import Trial, wait_for
 from worker.aws import session
-from worker.aws.sqs import Depth
 from worker.core import notice as notices
 from worker.core.errors import ConfigurationError
 from worker.core.notice import Notice
+from worker.core.tasks import Depth
 from worker.flow import log
 from worker.flow.child import ChildSettings
 from worker.flow.supervise import Supervisor
@@ -98,6 +98,7 @@ def settings(cloud: Cloud, trial: Trial) -> ChildSettings:
         streams=4,
         visibility=120,
         drain=SHORT,
+        give_up=900,
         log_level="info",
     )
 
