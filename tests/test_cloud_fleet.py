@@ -218,6 +218,7 @@ def test_an_interrupted_instance_drains_powers_off_and_is_replaced(story: Story)
     assert running[0].id == second.id
     assert running[1].replaces == first.id
     assert story.state(first) == "terminated"
+    wait_for(lambda: len(list(first.root.iterdir())) == 2, 20, "the logs left alone")
 
 
 @pytest.mark.slow
