@@ -39,7 +39,11 @@ def end_tree(pid: int) -> list[int]:
         os.kill(pid, signal.SIGSTOP)
         while stat(pid)[0] not in "TtZX":
             time.sleep(0.001)
-        below = [ended for child in children(pid) for ended in end_tree(child)]
+        ended = {pid: None}
+        # Until there are none: what a child leaves behind as it ends comes to us, where we adopt orphans.
+        while found := children(pid):
+            ended |= dict.fromkeys(below for child in found for below in end_tree(child))
+            time.sleep(0.001)
         os.kill(pid, signal.SIGKILL)
-        return [pid, *below]
+        return list(ended)
     return []

@@ -218,6 +218,7 @@ def test_an_interrupted_instance_drains_powers_off_and_is_replaced(story: Story)
     assert running[0].id == second.id
     assert running[1].replaces == first.id
     assert story.state(first) == "terminated"
+    wait_for(lambda: len(list(first.root.iterdir())) == 2, 20, "the logs left alone")
 
 
 @pytest.mark.slow
@@ -295,8 +296,10 @@ def test_a_timer_that_is_stopped_does_nothing(story: Story) -> None:
 def test_a_stop_is_a_sigterm_and_the_end(story: Story) -> None:
     story.create(1, "(sleep 2; systemctl stop fleetcopy) &")
     [instance] = story.fleet.wait_running(1)
+    processes = tree(instance.pid)
     [instance] = story.ended(instance)
     assert "ended by SIGTERM" in instance.log("journal.log")
+    wait_for(lambda: not any(alive(pid) for pid in processes), 20, "the end of what the worker started")
     assert instance.why == "its worker has ended"
 
 

@@ -431,10 +431,13 @@ def test_what_aws_refuses_is_refused(
 
 
 def test_a_stack_that_fails_is_rolled_back(stack: Stack) -> None:
-    stack.create(changed("Resources.Profile.Properties.Roles", ["nobody"]))
+    template = changed("Resources.Profile.Properties.Roles", ["nobody"])
+    template["Resources"]["Profile"]["DependsOn"] = ["Tasks", "Pointer"]
+    stack.create(template)
     assert stack.status() == "ROLLBACK_COMPLETE"
     events = stack.api.describe_stack_events(StackName=stack.name)["StackEvents"]
     assert any("nobody" in event.get("ResourceStatusReason", "") for event in events)
+    assert "ParameterNotFound" in refusal(stack.ssm.get_parameter, Name=f"/{stack.name}/pointer")
     assert "QueueUrls" not in stack.cloud.client("sqs").list_queues(QueueNamePrefix=stack.name)
     assert stack.notices() == {}
 

@@ -37,7 +37,6 @@ from tests.cloud.metadata import ACTION, REBALANCE, Metadata, values_of
 from tests.processes import end_tree
 
 INSTANCE = ROOT / "tests" / "cloud" / "instance"
-LOGS = ("console.log", "journal.log")
 TICK_SECONDS = 0.1
 
 
@@ -332,9 +331,9 @@ class _Machine:
         self._metadata.__exit__(None, None, None)
 
     def clean(self) -> None:
-        """Remove its files but for the logs."""
+        """Remove its folders; the logs stand beside them."""
         for path in self.instance.root.iterdir():
-            if path.name not in LOGS:
+            if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
 
 
