@@ -1,9 +1,8 @@
 """The contract of `core.transferrer.Transferrer`, over every server that we have.
 
 The embedded AWS takes part in every run, LocalStack and radosgw where they are installed, and always in CI.
-What needs S3 alone is here; what needs the embedded AWS's faults, journal and permissions is in
-`tests/test_transferrer.py`. A test names the abilities that it needs, and runs on no server that lacks one
-(`tests.servers.ABILITIES`).
+A test names the abilities that it needs, and runs on no server that lacks one (`tests.servers.ABILITIES`);
+what needs the embedded AWS's faults, journal and permissions is in `test_embedded`.
 """
 
 from __future__ import annotations
@@ -28,6 +27,24 @@ MIB = 1024**2
 KEY = "in/a key"
 Make = Callable[[Transfer, Server], Transferrer]
 Test = TypeVar("Test", bound=Callable[..., None])
+
+
+@dataclass
+class CancelAfter:
+    """A cancellation that comes with the question after `more` have been answered with no."""
+
+    more: int
+    asked: int = 0
+
+    def is_set(self) -> bool:
+        """Whether the questions with the answer no are used up."""
+        self.asked += 1
+        return self.asked > self.more
+
+    def wait(self, timeout: float) -> bool:
+        """The same, at once."""
+        del timeout
+        return self.is_set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from threading import Event
@@ -15,31 +15,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cloud import checksums
-from tests.contract import KEY, MIB, SEED, Pair, Place, needs
+from tests.contract import KEY, MIB, SEED, CancelAfter, Pair, Place, needs
 from tests.servers import Can
 from worker.core import errors
 from worker.core.compare import Seen
 from worker.core.model import ObjectRef, Proof
 from worker.core.transferrer import Copied
-
-
-@dataclass
-class CancelAfter:
-    """A cancellation that comes with the question after `more` have been answered with no."""
-
-    more: int
-    asked: int = 0
-
-    def is_set(self) -> bool:
-        """Whether the questions with the answer no are used up."""
-        self.asked += 1
-        return self.asked > self.more
-
-    def wait(self, timeout: float) -> bool:
-        """The same, at once."""
-        del timeout
-        return self.is_set()
-
 
 # --- bytes and attributes
 

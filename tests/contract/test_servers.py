@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.cloud import Keys, checksums
+from tests import processes
+from tests.cloud import ROOT, Keys, checksums
 from tests.contract import Place, new_place
-from tests.servers import Can, Server
+from tests.servers import REAL, Can, Server, missing
 
 WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 OTHER_ETAG = f'"{"0" * 32}"'
@@ -130,3 +135,35 @@ def test_every_server_makes_only_what_is_absent(server: Server) -> None:
     place = new_place(server)
     assert not refused(place, IfNoneMatch="*")
     assert refused(place, IfNoneMatch="*")
+
+
+HOLDER = """
+import sys, time
+from tests.servers import running
+with running(sys.argv[1]) as server:
+    print(server.certificate.parent, flush=True)
+    time.sleep(3600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_a_server_ends_with_a_killed_parent(name: str) -> None:
+    if reason := missing(name):
+        pytest.skip(reason)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, name], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    folder = Path(holder.stdout.readline().strip())
+    (keeper,) = processes.children(holder.pid)
+    below = processes.children(keeper)
+    assert below
+    assert folder.is_dir()
+    holder.kill()
+    holder.communicate()
+    until = time.monotonic() + 30
+    while any(processes.alive(pid) for pid in (keeper, *below)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [pid for pid in (keeper, *below) if processes.alive(pid)]
+    assert not folder.exists()

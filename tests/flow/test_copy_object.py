@@ -209,6 +209,21 @@ def test_an_object_fails_at_the_fourth_failure_of_a_delivery(error: FleetcopyErr
     assert all(pause <= most for pause, most in zip(cancel.pauses, (0.4, 0.8, 1.6), strict=True))
 
 
+@pytest.mark.parametrize(("seconds", "tries"), [(1, 4), (50, 3), (130, 1)])
+def test_no_try_begins_when_the_first_is_long_ago(seconds: float, tries: int) -> None:
+    now = [0.0]
+
+    class Slow(Script):
+        def _next(self) -> Copied | Look:
+            now[0] += seconds
+            return super()._next()
+
+    script = Slow(*[BUSY] * 4)
+    outcome = copy_object(script, ref("k", seen=""), Never(), Random(1), lambda: now[0])
+    assert outcome == Outcome(Kind.FAILED, error=BUSY)
+    assert len(script.calls) == tries
+
+
 def test_changes_do_not_count_as_failures() -> None:
     script = Script(BUSY, SOURCE_CHANGED, BUSY, DESTINATION_CHANGED, (NEW, OLD), BUSY, (NEW, OLD), DONE)
     assert run("", script) == COPIED

@@ -26,6 +26,7 @@ from tests.cloud import REGION, ROOT, Cloud, Keys
 from tests.servers import localstack, radosgw
 
 EMBEDDED = "embedded"
+REAL = (localstack.NAME, radosgw.NAME)
 
 
 class Can(enum.StrEnum):

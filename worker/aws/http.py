@@ -203,9 +203,9 @@ class Tls:
 
     def send(self, pieces: tuple[bytes | memoryview, ...], watch: Watch) -> None:
         """As `Plain.send`."""
-        for piece in pieces:
-            if piece:
-                self._tls.write(piece)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if data:
+            self._tls.write(data)
         self._flush(watch)
 
     def _flush(self, watch: Watch) -> None:

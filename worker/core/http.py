@@ -51,21 +51,24 @@ def parse_head(raw: bytes) -> Head:
         raise MalformedError("a control character")
     if not first.startswith("HTTP/1.") or not first[9:12].isdecimal():
         raise MalformedError(f"no status line: {first[:40]!r}")
-    split = [line.partition(":") for line in lines]
-    headers = {name.lower(): value.strip(" \t") for name, _, value in split}
+    try:
+        pairs = [line.split(":", 1) for line in lines]
+        headers = {name.lower(): value.strip(" \t") for name, value in pairs}
+    except ValueError as error:
+        raise MalformedError("a header without a colon") from error
     if len(headers) != len(lines):
-        headers = _joined(split)
+        headers = _joined(pairs)
     names = "".join(headers)
-    if "" in headers or " " in names or "\t" in names or not all(colon for _, colon, _ in split):
+    if "" in headers or " " in names or "\t" in names:
         raise MalformedError("a header without a name")
     keeps_alive = first[7] != "0" and headers.get("connection", "").lower() != "close"
     return Head(int(first[9:12]), headers, _length(headers), keeps_alive)
 
 
-def _joined(split: list[tuple[str, str, str]]) -> dict[str, str]:
+def _joined(pairs: list[list[str]]) -> dict[str, str]:
     """Headers some of which come more than once (RFC 9110, 5.3)."""
     headers: dict[str, str] = {}
-    for spelt, _, value in split:
+    for spelt, value in pairs:
         name, text = spelt.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
@@ -167,6 +170,8 @@ def framing(head: Head) -> Framing:
     Raises:
         MalformedError: in a way that is not understood.
     """
+    if head.length is not None and head.status == _OK:
+        return Length(head.length)
     coding = head.headers.get("transfer-encoding")
     if coding is not None:
         if coding.lower() != "chunked" or "content-length" in head.headers:

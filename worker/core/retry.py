@@ -11,6 +11,9 @@ from random import Random
 TRIES = 4
 """Tries of one object within one delivery."""
 
+PATIENCE = 120.0
+"""Seconds after the first try of an object within which another may begin in the same delivery."""
+
 ATTEMPTS = 5
 """Deliveries of a task that may fail before its objects go to the dead-letter queue."""
 

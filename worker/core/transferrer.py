@@ -1,4 +1,4 @@
-"""The interface behind which bytes move. `tests/test_transferrer.py` is its contract.
+"""The interface behind which bytes move. `tests/contract/` is its contract.
 
 An implementation moves one whole object at a time in bounded memory, tries once, and lets S3 itself refuse
 wrong bytes before they are visible. Trying again, and what to do about a refusal, is `flow.copy`'s.

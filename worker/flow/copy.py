@@ -4,13 +4,15 @@
 |---|---|
 | source changed since it was listed | copy what it holds now |
 | destination not as expected | look at both: equal is done (perhaps our own timed-out write), else again |
-| unavailable, proof refused | again after a pause, a few times; then the task's next delivery |
+| unavailable, proof refused | again after a pause, a few times, for a while; then the task's next delivery |
 | gone, archived | an outcome |
 | anything else | failed; the owner of the task decides whose fault it is |
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from random import Random
 
 import msgspec
@@ -26,17 +28,23 @@ from worker.core.errors import (
     SourceChangedError,
 )
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome
-from worker.core.retry import TRIES, pause
+from worker.core.retry import PATIENCE, TRIES, pause
 from worker.core.transferrer import Cancellation, Copied, Transferrer
 
 _STEPS = 12
 """Changes and failures that one delivery bears with one object."""
 
 
-def copy_object(transferrer: Transferrer, ref: ObjectRef, cancel: Cancellation, random: Random) -> Outcome:
+def copy_object(
+    transferrer: Transferrer,
+    ref: ObjectRef,
+    cancel: Cancellation,
+    random: Random,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
     """Bring one object to the destination; never raises one of our errors."""
     try:
-        return _copy(transferrer, ref, cancel, random)
+        return _copy(transferrer, ref, cancel, random, clock)
     except ObjectGoneError:
         return Outcome(Kind.GONE)
     except ObjectArchivedError as error:
@@ -47,11 +55,17 @@ def copy_object(transferrer: Transferrer, ref: ObjectRef, cancel: Cancellation, 
         return Outcome(Kind.FAILED, error=error)
 
 
-def _copy(transferrer: Transferrer, ref: ObjectRef, cancel: Cancellation, random: Random) -> Outcome:
+def _copy(
+    transferrer: Transferrer,
+    ref: ObjectRef,
+    cancel: Cancellation,
+    random: Random,
+    clock: Callable[[], float],
+) -> Outcome:
     # Absence needs no look: the write itself is conditional on it.
     look = ref.destination_etag != ""
     fenced = True
-    failures = 0
+    failures, until = 0, clock() + PATIENCE
     for _ in range(_STEPS):
         try:
             if look:
@@ -65,9 +79,10 @@ def _copy(transferrer: Transferrer, ref: ObjectRef, cancel: Cancellation, random
             raise
         except FleetcopyError as error:
             failures += 1
-            if not error.retryable or error.blames_endpoint or failures == TRIES:
+            wait = pause(failures, random)
+            if not error.retryable or error.blames_endpoint or failures == TRIES or clock() + wait > until:
                 raise
-            if cancel.wait(pause(failures, random)):
+            if cancel.wait(wait):
                 raise InterruptedTransferError(f"{ref.key!r}: cancelled between tries") from error
     raise ContendedError(f"{ref.key!r}: source or destination kept changing, {_STEPS} times")
 
@@ -79,7 +94,7 @@ def _look_and_copy(transferrer: Transferrer, ref: ObjectRef, cancel: Cancellatio
         return Outcome(Kind.GONE)
     if destination and compare(source, destination) is Comparison.EQUAL:
         return Outcome(Kind.SKIPPED)
-    now = msgspec.structs.replace(ref, etag=source.etag, version_id=None)
+    now = msgspec.structs.replace(ref, size=source.size, etag=source.etag, version_id=None)
     expect = destination.etag if destination else ""
     return _outcome(transferrer.copy(now, fenced=True, expect=expect, cancel=cancel))
 
