@@ -56,7 +56,7 @@ from pathlib import Path
 
 from tests import archive, guard
 from tests.cloud import ROOT, Cloud
-from tests.cloud.fleet import LOGS, Fleet
+from tests.cloud.fleet import Fleet
 from tests.processes import alive, children, end_tree
 from tests.screen import Screen
 from tests.secrets import Search
@@ -373,7 +373,7 @@ def search_what_is_left(stage: Stage) -> None:
     """
     search, cloud = stage.search, stage.cloud
     for instance in stage.fleet.instances():
-        for name in LOGS:
+        for name in ("console.log", "journal.log"):
             search.text("file", f"{instance.id}/{name}", instance.log(name))
     search.log_events(cloud)
     search.messages(cloud)

@@ -16,9 +16,9 @@ from botocore.exceptions import ConnectTimeoutError
 
 from tests.cloud import EVERYTHING, REGION, Cloud, Keys
 from tests.conftest import Command
+from tests.contract import adopt
 from tests.processes import children
 from tests.secrets import Search
-from tests.test_transferrer import adopt
 from tests.test_work import Worker, fill
 from tests.transfers import wait_for
 from worker.aws import credentials, session

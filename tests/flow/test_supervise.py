@@ -18,9 +18,9 @@ import msgspec
 import pytest
 
 from tests.cloud import Cloud
+from tests.contract import adopt
 from tests.flow.test_systemd import Listener
 from tests.processes import children
-from tests.test_transferrer import adopt
 from tests.test_work import ends_of, fill
 from tests.transfers import Trial, wait_for
 from worker.aws import session
