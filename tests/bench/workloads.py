@@ -29,7 +29,9 @@ def fill(name: str, scale: float) -> Iterator[tuple[str, bytes]]:
     """Key and bytes of each object of a workload; `scale` multiplies how many there are."""
     if name == "radar":
         for found in archive.generate(max(2, round(RADAR_OBJECTS * scale)), SEED, scale=1):
-            yield found.key, found.body()
+            # rclone takes a key that ends in a slash for a folder, and leaves it out.
+            if not found.key.endswith("/"):
+                yield found.key, found.body()
         return
     count, size = SHAPES[name]
     random = Random(SEED)
