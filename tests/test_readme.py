@@ -18,7 +18,7 @@ from tests.cloud.fleet import Fleet
 
 README = ROOT / "README.md"
 BIN = Path(sys.executable).parent
-COMMANDS = ("submit", "work", "verify")
+COMMANDS = ("copy", "submit", "work", "verify", "release build", "release publish")
 MARK = "\x1e"
 BASH = "/bin/bash"
 CHECKOUT = (
@@ -48,7 +48,7 @@ def generated(name: str) -> str:
     """What the README's section `name` must hold."""
     if name == "config":
         return f"```text\n$ fleetcopy config\n{run('fleetcopy', 'config')}```\n"
-    pages = [f"$ fleetcopy {command} --help\n{run('fleetcopy', command, '--help')}" for command in COMMANDS]
+    pages = [f"$ fleetcopy {command} --help\n{run('fleetcopy', *command.split(), '--help')}" for command in COMMANDS]
     return "```text\n" + "\n".join(pages) + "```\n"
 
 
@@ -99,6 +99,10 @@ def play(name: str, cloud: Cloud, folder: Path) -> None:
     assert len(outputs) == len(shown), done.stderr
     for (command, expected), output in zip(shown, outputs, strict=True):
         assert matches(expected, output.rstrip("\n")), f"$ {command}\n{output}\n{done.stderr}"
+
+
+def test_the_commands_on_one_machine_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
+    play("one machine", cloud, tmp_path)
 
 
 def test_the_commands_by_hand_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
