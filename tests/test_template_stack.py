@@ -354,6 +354,14 @@ def test_scaling_up_keeps_the_fleet_and_its_instances(strict: Cloud) -> None:
     assert set(before["instances"]) < set(after["instances"])
 
 
+def test_its_resources_can_be_asked_for(stack: Stack) -> None:
+    api = stack.cloud.client("cloudformation")
+    detail = api.describe_stack_resource(StackName=stack.name, LogicalResourceId="Fleet")[
+        "StackResourceDetail"
+    ]
+    assert detail["PhysicalResourceId"] == stack.outputs["FleetId"]
+
+
 def test_a_deleted_stack_leaves_nothing(strict: Cloud) -> None:
     stack = Stack(strict, TargetCapacity="1").up()
     sqs = strict.client("sqs")

@@ -58,6 +58,8 @@ def apply() -> None:
     put(ResourceMap, "update", _update)
     put(ResourceMap, "delete", _delete)
     put(CloudFormationBackend, "_resolve_update_parameters", _given)
+    # What moto makes nothing of is None in its list, and it stumbles over that.
+    put(Stack, "stack_resources", property(lambda self: list(filter(None, self.resource_map.values()))))
     put(Stack, "create_resources", _create_or_roll_back(Stack.create_resources))
     put(Stack, "delete", _delete_stack(Stack.delete))
     put(Parameter, "update_from_cloudformation_json", classmethod(_update_parameter))

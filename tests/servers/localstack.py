@@ -11,14 +11,15 @@ from pathlib import Path
 from tests.servers.keeper import Keeper, free_ports
 
 NAME = "localstack"
-PYTHON = Path(__file__).resolve().parents[2] / ".venv-localstack" / "bin" / "python"
+HOME = Path(__file__).resolve().parents[2] / ".venv-localstack"
+PYTHON = HOME / "bin" / "python"
 START_SECONDS = 60
 Users = tuple[tuple[str, str], tuple[str, str]]
 
 
 def missing() -> str:
     """What to do before it can run here; `""` when it can."""
-    return "" if PYTHON.with_name("ready").exists() else "LocalStack is not installed: make servers"
+    return "" if (HOME / ".ready").exists() else "LocalStack is not installed: make servers"
 
 
 def start(keeper: Keeper) -> tuple[str, Users]:
