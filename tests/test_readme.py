@@ -48,7 +48,10 @@ def generated(name: str) -> str:
     """What the README's section `name` must hold."""
     if name == "config":
         return f"```text\n$ fleetcopy config\n{run('fleetcopy', 'config')}```\n"
-    pages = [f"$ fleetcopy {command} --help\n{run('fleetcopy', *command.split(), '--help')}" for command in COMMANDS]
+    pages = [
+        f"$ fleetcopy {command} --help\n{run('fleetcopy', *command.split(), '--help')}"
+        for command in COMMANDS
+    ]
     return "```text\n" + "\n".join(pages) + "```\n"
 
 
