@@ -460,6 +460,8 @@ def main() -> int:
     story = threading.Thread(target=perform, args=(screen, processes, root, ends), daemon=True)
     story.start()
     status = ends.get()
+    # What any other thread meets from now on is the end of what it talks to.
+    threading.excepthook = lambda _: None
     screen.close()
     processes.close()
     # What the story waited for is gone now, so that it ends too; it may just have started the embedded AWS.
