@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import itertools
 import re
 import socket
 import ssl
@@ -23,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 _RESET = struct.pack("ii", 1, 0)
+_ASCII = bytes(range(128))
 _OF_AN_OBJECT = re.compile(rb"[\x80-\xff]")
 _BUSY = (
     b"HTTP/1.1 503 Slow Down\r\nconnection: close\r\ncontent-length: 36\r\n\r\n"
@@ -38,7 +40,7 @@ class Way(enum.StrEnum):
     STALL = "stall"
     DRIP = "drip"
     FLIP = "flip"
-    SPOIL = "flip the next byte that is not ASCII: an object's, where objects have no others"
+    SPOIL = "flip a byte of an object, where objects have no ASCII bytes, and heads no others"
     BUSY = "answer 503, and close"
 
 
@@ -48,7 +50,7 @@ class Fault:
 
     Attributes:
         upwards: whether among the client's bytes, else the server's.
-        at: how many of them pass before.
+        at: how many of them pass before; of objects' bytes with `SPOIL`.
         way: how.
     """
 
@@ -76,6 +78,7 @@ class Proxy:
         self._target = port
         self._shows = shows
         self._trusts = trusts
+        self._of_objects = {True: 0, False: 0}
         self._faults: dict[bool, deque[Fault]] = {True: deque(), False: deque()}
         self._carriers: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -120,6 +123,7 @@ class Proxy:
             carrier.cancel()
         await asyncio.gather(*carriers, return_exceptions=True)
         self.passed = {True: 0, False: 0}
+        self._of_objects = {True: 0, False: 0}
         for upwards, due in self._faults.items():
             due.clear()
             due.extend(
@@ -171,9 +175,11 @@ class Proxy:
         due = self._faults[upwards]
         at = max(0, due[0].at - self.passed[upwards]) if due else len(data)
         if due and due[0].way is Way.SPOIL:
-            found = _OF_AN_OBJECT.search(data, at)
+            left = max(0, due[0].at - self._of_objects[upwards])
+            found = next(itertools.islice(_OF_AN_OBJECT.finditer(data), left, None), None)
             at = found.start() if found else len(data)
         self.passed[upwards] += len(data)
+        self._of_objects[upwards] += len(data.translate(None, _ASCII))
         return at if at < len(data) else None
 
 
