@@ -136,7 +136,9 @@ class Proxy:
         self._carriers.add(carrier)
         ends = [client]
         try:
-            from_server, server = await asyncio.open_connection("127.0.0.1", self._target, ssl=self._trusts)
+            from_server, server = await asyncio.open_connection(
+                "127.0.0.1", self._target, **_tls(self._trusts)
+            )
             ends.append(server)
             up = asyncio.create_task(self._pump(from_client, server, client, upwards=True))
             down = asyncio.create_task(self._pump(from_server, client, server, upwards=False))
@@ -181,6 +183,11 @@ class Proxy:
         self.passed[upwards] += len(data)
         self._of_objects[upwards] += len(data.translate(None, _ASCII))
         return at if at < len(data) else None
+
+
+def _tls(context: ssl.SSLContext | None) -> dict[str, Any]:
+    """Options of a stream; one that is closed does not wait long for its peer's consent."""
+    return {"ssl": context, "ssl_shutdown_timeout": 0.1} if context else {}
 
 
 async def _strike(way: Way, rest: bytes, target: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:

@@ -442,6 +442,39 @@ def test_what_is_no_answer_is_no_answer(source: Peer, destination: Peer, raw: by
     assert written(destination) is None
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_error_that_is_cut_short_is_no_verdict(
+    source: Peer, destination: Peer, method: str, status: int
+) -> None:
+    """Its code may have said that trying again helps, or that the bucket is missing."""
+    source.put(SMALL, KEY)
+
+    def cut(exchange: Exchange) -> None:
+        exchange.body()
+        exchange.send(error(status, "BadDigest")[:-10])
+        exchange.close()
+
+    (source if method == "GET" else destination).next(method, cut)
+    with pytest.raises(errors.ServiceUnavailableError, match="closed before the answer's end"):
+        copy(between(source.url, destination.url), listed(source))
+    assert bring(between(source.url, destination.url), listed(source)).kind is Kind.COPIED
+
+
+def test_a_failed_condition_needs_no_words(source: Peer, destination: Peer) -> None:
+    """A host that answers before it has the body may reset the connection on its words."""
+    source.put(SMALL, KEY)
+
+    def cut(exchange: Exchange) -> None:
+        exchange.body()
+        exchange.send(error(412, "PreconditionFailed")[:-10])
+        exchange.close()
+
+    destination.next("PUT", cut)
+    with pytest.raises(errors.DestinationChangedError):
+        copy(between(source.url, destination.url), listed(source))
+
+
 def test_an_error_without_end_is_cut_off(source: Peer, destination: Peer) -> None:
     source.put(SMALL, KEY)
 
