@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -87,6 +88,30 @@ def test_the_server_is_told_which_name_is_meant(authority: tls.Authority) -> Non
 def test_a_bundle_that_cannot_be_read_is_named() -> None:
     with pytest.raises(errors.ConfigurationError, match=r"/nowhere.pem.*AWS_CA_BUNDLE"):
         trust("/nowhere.pem")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_the_end_of_tls_is_the_end(
+    authority: tls.Authority, server_context: ssl.SSLContext, method: str
+) -> None:
+    """Also where the connection below stays open: nothing will come over it."""
+    with Peer(server_context) as source, Peer(server_context) as destination:
+        source.put(SMALL, KEY)
+
+        def says_goodbye(exchange: Exchange) -> None:
+            exchange.body()
+            exchange.send(answer(200, {"etag": f'"{"0" * 32}"'}, LARGE)[:10_000])
+            sock = exchange._sock  # noqa: SLF001 - what no script needs but this
+            assert isinstance(sock, ssl.SSLSocket)
+            sock.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                sock.unwrap()
+            exchange.hang()
+
+        (source if method == "GET" else destination).next(method, says_goodbye)
+        context, limits = trust(str(authority.certificate)), Limits()
+        with pytest.raises(errors.ServiceUnavailableError, match="closed before the answer's end"):
+            copy(between(source.url, destination.url, context=context, limits=limits), listed(source))
 
 
 def test_ipv6(destination: Peer) -> None:
