@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.credentials import Credentials
 from botocore.exceptions import ConnectTimeoutError
 
 from tests.cloud import EVERYTHING, REGION, Cloud, Keys
@@ -22,7 +23,7 @@ from tests.secrets import Search
 from tests.test_work import Worker, fill
 from tests.transfers import wait_for
 from worker.aws import credentials, session
-from worker.aws.credentials import SecretCredentials, assumed
+from worker.aws.credentials import Renewable, assumed
 from worker.aws.s3 import Bucket
 from worker.core.errors import ConfigurationError, ServiceUnavailableError
 from worker.core.model import Endpoint
@@ -118,9 +119,9 @@ def test_a_role_that_may_not_be_assumed_is_the_endpoints_fault(
 def test_a_role_is_in_its_own_partition(monkeypatch: pytest.MonkeyPatch) -> None:
     adopt(monkeypatch, {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"})
     name = f"role:arn:aws-cn:iam::{ACCOUNT}:role/copier"
-    endpoint = Endpoint(bucket="kopie", region="cn-north-1", credentials=name)
+    bucket = Bucket(Endpoint(bucket="kopie", region="cn-north-1", credentials=name), "source")
     with pytest.raises(ConfigurationError, match=r"aws-cn, which us-east-1 is not.*secret:ARN"):
-        session.s3_client(endpoint, connections=1)
+        bucket.probe()
 
 
 @pytest.mark.parametrize(
@@ -227,16 +228,52 @@ def test_rotated_keys_are_read_again(strict: Cloud, monkeypatch: pytest.MonkeyPa
     strict.client("iam").delete_access_key(UserName=name, AccessKeyId=old.access_key_id)
     strict.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=secret_of(new))
     strict.clear_journal()
-    for _ in range(3):  # it was read just now, and is not read again so soon
-        with pytest.raises(ConfigurationError, match="InvalidAccessKeyId"):
-            bucket.probe()
-    assert asked(strict, "secretsmanager:GetSecretValue") == 0
-    monkeypatch.setattr(credentials, "REREAD_SECONDS", 0.0)
     with pytest.raises(ConfigurationError, match="InvalidAccessKeyId"):
         bucket.probe()
     bucket.probe()
     bucket.probe()
     assert asked(strict, "secretsmanager:GetSecretValue") == 1
+
+
+def test_keys_that_stay_refused_are_not_read_again_and_again(
+    strict: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = secret(strict, secret_of(Keys("AKIANOSUCHKEY0000000", "nobodys-secret")))
+    adopt(monkeypatch, strict.environment())
+    bucket = bucket_of(strict, f"secret:{arn}")
+    strict.clear_journal()
+    for _ in range(4):
+        with pytest.raises(ConfigurationError, match="InvalidAccessKeyId"):
+            bucket.probe()
+    assert asked(strict, "secretsmanager:GetSecretValue") == 2
+
+
+def test_keys_rotated_under_a_worker_hold_nothing_up(strict: Cloud) -> None:
+    """Its wire and its boto3 clients read them again, once for both, and no object fails."""
+    trial = fill(strict, 120)
+    old, new = user(strict, EVERYTHING), user(strict, EVERYTHING)
+    arn = secret(strict, secret_of(old))
+    trial.command = Command(strict.environment() | {"FLEETCOPY_DESTINATION_CREDENTIALS": f"secret:{arn}"})
+    trial.submit()
+    strict.fault("s3:PutObject", "delay", bucket=trial.destination, times=None, seconds=0.1)
+    strict.clear_journal()
+    with Worker(trial.start("--until-empty", "--empty-seconds", "1")) as worker:
+        trial.await_writes(30)
+        strict.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=secret_of(new))
+        name = strict.client("iam", keys=old).get_user()["User"]["UserName"]
+        strict.client("iam").delete_access_key(UserName=name, AccessKeyId=old.access_key_id)
+        trial.await_writes(60)
+        strict.clear_faults()
+        assert worker.ended() == 0
+    assert sorted(trial.written()) == [f"out/{number:05}" for number in range(120)]
+    assert [line["event"] for line in worker.log if line["level"] in {"warning", "error"}] == []
+    # The supervisor reads them, its worker process does, and once more for the refusals.
+    assert asked(strict, "secretsmanager:GetSecretValue") == 3
+    search = Search({"the old key": old.secret_access_key, "the new key": new.secret_access_key})
+    for number, line in enumerate(worker.lines):
+        search.text("line", str(number), line)
+    assert search.looked["line"]
+    assert search.found == []
 
 
 NOT_KEYS = {
@@ -292,18 +329,6 @@ def test_a_secret_is_read_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     assert client.meta.endpoint_url == "https://secretsmanager.eu-central-1.amazonaws.com"
 
 
-class Secrets:
-    """Counts how often it is asked."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def get_secret_value(self, **_: str) -> dict[str, str]:
-        """As boto3's."""
-        self.calls += 1
-        return {"SecretString": secret_of(Keys())}
-
-
 def together(threads: int, what: Callable[[], object]) -> None:
     running = [threading.Thread(target=what) for _ in range(threads)]
     for thread in running:
@@ -313,21 +338,25 @@ def together(threads: int, what: Callable[[], object]) -> None:
 
 
 def test_a_storm_of_refusals_costs_one_reading() -> None:
-    now = [1000.0]
-    secrets: Any = Secrets()
-    keys = SecretCredentials(ROLE, secrets, lambda: now[0])
+    now, read = [1000.0], []
+
+    def reading() -> Credentials:
+        read.append(now[0])
+        return Credentials("AKIA", "secret")
+
+    keys = Renewable(reading, lambda: now[0])
     together(8, keys.get_frozen_credentials)
-    assert secrets.calls == 1
+    assert len(read) == 1
     for _ in range(3):
-        now[0] += credentials.REREAD_SECONDS
         together(8, lambda: keys.answered({"Error": {"Code": "ExpiredToken"}}))
         together(8, keys.get_frozen_credentials)
-    assert secrets.calls == 4
-    now[0] += credentials.REREAD_SECONDS
+        together(8, keys.refused)
+        now[0] += credentials.REREAD_SECONDS
+    assert len(read) == 4
     for parsed in ({}, {"Error": {"Code": "AccessDenied"}}, {"Error": {"Code": "NoSuchKey"}}):
         keys.answered(parsed)
         keys.get_frozen_credentials()
-    assert secrets.calls == 4
+    assert len(read) == 4
 
 
 # --- a worker

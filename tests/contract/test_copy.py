@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from tests.cloud import checksums
 from tests.contract import KEY, MIB, SEED, CancelAfter, Pair, Place, needs
 from tests.servers import Can
+from worker.aws.s3 import Bucket
 from worker.core import errors
 from worker.core.compare import Seen
 from worker.core.model import ObjectRef, Proof
@@ -348,6 +349,11 @@ def test_look_knows_that_kms_has_no_digest(pair: Pair) -> None:
     source, _ = pair.transferrer.look(pair.put(b"abc", ServerSideEncryption="aws:kms"))
     assert source is not None
     assert not source.digest
+
+
+def test_a_bucket_without_kms_has_digests_for_etags(pair: Pair) -> None:
+    endpoint = pair.transfer.destination
+    assert Bucket(endpoint, "destination").has_digest_etags()
 
 
 # --- whose word the proof is

@@ -126,7 +126,7 @@ def told(status: int, code: str = "", more: str = "", **headers: str) -> Cure | 
         (told(403, "RequestTimeTooSkewed"), Cure.CLOCK),
         (told(400, "ExpiredToken"), Cure.KEYS),
         (told(403, "InvalidAccessKeyId"), Cure.KEYS),
-        (told(403, "SignatureDoesNotMatch"), None),
+        (told(403, "SignatureDoesNotMatch"), Cure.KEYS),
         (told(403, "AccessDenied"), None),
         (told(501, "NotImplemented"), Cure.NO_TRAILER),
         (told(501, "NotImplemented", "<Header>If-Match</Header>"), Cure.NO_CONDITION),

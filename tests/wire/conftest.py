@@ -22,7 +22,7 @@ def adopt(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     off = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     for name, value in (off | {"AWS_EC2_METADATA_DISABLED": "true"} | variables).items():
         monkeypatch.setenv(name, value)
-    session.forget()
+    session._session.cache_clear()  # noqa: SLF001 - one process, many identities
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -31,7 +31,7 @@ def credentials() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         adopt(monkeypatch, **KEYS)
         yield
-    session.forget()
+    session._session.cache_clear()  # noqa: SLF001 - one process, many identities
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def own_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPa
     """For a test that changes them."""
     adopt(monkeypatch, **KEYS)
     yield monkeypatch
-    session.forget()
+    session._session.cache_clear()  # noqa: SLF001 - one process, many identities
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -87,6 +88,30 @@ def test_the_server_is_told_which_name_is_meant(authority: tls.Authority) -> Non
 def test_a_bundle_that_cannot_be_read_is_named() -> None:
     with pytest.raises(errors.ConfigurationError, match=r"/nowhere.pem.*AWS_CA_BUNDLE"):
         trust("/nowhere.pem")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_the_end_of_tls_is_the_end(
+    authority: tls.Authority, server_context: ssl.SSLContext, method: str
+) -> None:
+    """Also where the connection below stays open: nothing will come over it."""
+    with Peer(server_context) as source, Peer(server_context) as destination:
+        source.put(SMALL, KEY)
+
+        def says_goodbye(exchange: Exchange) -> None:
+            exchange.body()
+            exchange.send(answer(200, {"etag": f'"{"0" * 32}"'}, LARGE)[:10_000])
+            sock = exchange._sock  # noqa: SLF001 - what no script needs but this
+            assert isinstance(sock, ssl.SSLSocket)
+            sock.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                sock.unwrap()
+            exchange.hang()
+
+        (source if method == "GET" else destination).next(method, says_goodbye)
+        context, limits = trust(str(authority.certificate)), Limits()
+        with pytest.raises(errors.ServiceUnavailableError, match="closed before the answer's end"):
+            copy(between(source.url, destination.url, context=context, limits=limits), listed(source))
 
 
 def test_ipv6(destination: Peer) -> None:
@@ -440,6 +465,39 @@ def test_what_is_no_answer_is_no_answer(source: Peer, destination: Peer, raw: by
     with pytest.raises(errors.ServiceUnavailableError, match=KEY):
         copy(between(source.url, destination.url), listed(source))
     assert written(destination) is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_error_that_is_cut_short_is_no_verdict(
+    source: Peer, destination: Peer, method: str, status: int
+) -> None:
+    """Its code may have said that trying again helps, or that the bucket is missing."""
+    source.put(SMALL, KEY)
+
+    def cut(exchange: Exchange) -> None:
+        exchange.body()
+        exchange.send(error(status, "BadDigest")[:-10])
+        exchange.close()
+
+    (source if method == "GET" else destination).next(method, cut)
+    with pytest.raises(errors.ServiceUnavailableError, match="closed before the answer's end"):
+        copy(between(source.url, destination.url), listed(source))
+    assert bring(between(source.url, destination.url), listed(source)).kind is Kind.COPIED
+
+
+def test_a_failed_condition_needs_no_words(source: Peer, destination: Peer) -> None:
+    """A host that answers before it has the body may reset the connection on its words."""
+    source.put(SMALL, KEY)
+
+    def cut(exchange: Exchange) -> None:
+        exchange.body()
+        exchange.send(error(412, "PreconditionFailed")[:-10])
+        exchange.close()
+
+    destination.next("PUT", cut)
+    with pytest.raises(errors.DestinationChangedError):
+        copy(between(source.url, destination.url), listed(source))
 
 
 def test_an_error_without_end_is_cut_off(source: Peer, destination: Peer) -> None:

@@ -1,7 +1,7 @@
-"""Credentials that boto3's own chain does not find: those of a role to assume, and those kept in a secret.
+"""Credentials of a name, read at their first use and again once they are refused: so a rotation is noticed.
 
-Both are read at their first use and renewed by themselves. What they hold goes into signatures alone: into no
-message, no log line, no error and no other process.
+boto3 finds some by itself; it does not those of a role to assume, and those kept in a secret. What they hold
+goes into signatures alone: into no message, no log line, no error and no other process.
 """
 
 from __future__ import annotations
@@ -21,17 +21,14 @@ from botocore.credentials import (
 
 from worker.aws.errors import Where, translated
 from worker.core.errors import ConfigurationError
+from worker.core.refusal import OLD_KEYS
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sts import STSClient
 
-REREAD_SECONDS = 30.0
-"""Between two readings of a secret: what is refused straight after one is not refused for its age."""
-
-_REFUSALS = frozenset(
-    {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
-)
+REREAD_SECONDS = 10.0
+"""Between two readings for a refusal: what is refused straight after one is not refused for its age."""
 
 
 class _Keys(msgspec.Struct, frozen=True):
@@ -58,49 +55,59 @@ def assumed(arn: str, sts: STSClient) -> Credentials:
     return DeferredRefreshableCredentials(refresh, "assume-role")
 
 
-class SecretCredentials(Credentials):
-    """The keys in a secret, read again once they have been refused: that is how a rotation is noticed.
+def of_secret(arn: str, secrets: SecretsManagerClient) -> Credentials:
+    """The keys in a secret.
 
-    Using them raises ConfigurationError where the secret is missing, may not be read or holds no keys,
-    ServiceUnavailableError where Secrets Manager does not answer.
+    Raises:
+        ConfigurationError: it is missing, may not be read or holds no keys.
+        ServiceUnavailableError: Secrets Manager does not answer.
+    """
+    with translated(Where(f"secret {arn}")):
+        text = secrets.get_secret_value(SecretId=arn).get("SecretString", "")
+    try:
+        keys = msgspec.json.decode(text, type=_Keys)
+    except msgspec.DecodeError:
+        keys = _Keys("", "")
+    if not keys.aws_access_key_id or not keys.aws_secret_access_key:
+        raise ConfigurationError(
+            f"secret {arn} holds no keys. It must be JSON with aws_access_key_id and "
+            "aws_secret_access_key, and with aws_session_token where they are temporary"
+        )
+    return Credentials(keys.aws_access_key_id, keys.aws_secret_access_key, keys.aws_session_token)
+
+
+class Renewable(Credentials):
+    """Credentials that are read again once they have been refused; safe to use from many threads.
+
+    Args:
+        read: finds them; what it raises, using them raises.
+        clock: seconds, monotonic.
     """
 
-    def __init__(
-        self, arn: str, secrets: SecretsManagerClient, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__("", "", method="secret")
-        self._arn = arn
-        self._secrets = secrets
+    def __init__(self, read: Callable[[], Credentials], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("", "")
+        self._read = read
         self._clock = clock
         self._lock = threading.Lock()
-        self._keys: ReadOnlyCredentials | None = None
-        self._read_at = 0.0
+        self._found: Credentials | None = None
+        self._reread_from = float("-inf")
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """The keys; what botocore signs with."""
+        """The keys to sign with now; those that expire are refreshed before they do."""
         with self._lock:
-            if self._keys is None:
-                self._keys, self._read_at = self._read(), self._clock()
-            return self._keys
+            if self._found is None:
+                self._found = self._read()
+            found = self._found
+        return found.get_frozen_credentials()
+
+    def refused(self) -> None:
+        """Read them again when they are next asked for, unless that was done just now."""
+        with self._lock:
+            if self._clock() >= self._reread_from:
+                self._reread_from = self._clock() + REREAD_SECONDS
+                self._found = None
 
     def answered(self, parsed: dict[str, Any], **_: object) -> None:
         """Look at an answer that these keys were given, as botocore's `after-call` event tells it."""
-        if parsed.get("Error", {}).get("Code") not in _REFUSALS:
-            return
-        with self._lock:
-            if self._clock() - self._read_at >= REREAD_SECONDS:
-                self._keys = None
-
-    def _read(self) -> ReadOnlyCredentials:
-        with translated(Where(f"secret {self._arn}")):
-            text = self._secrets.get_secret_value(SecretId=self._arn).get("SecretString", "")
-        try:
-            keys = msgspec.json.decode(text, type=_Keys)
-        except msgspec.DecodeError:
-            keys = _Keys("", "")
-        if not keys.aws_access_key_id or not keys.aws_secret_access_key:
-            raise ConfigurationError(
-                f"secret {self._arn} holds no keys. It must be JSON with aws_access_key_id and "
-                "aws_secret_access_key, and with aws_session_token where they are temporary"
-            )
-        return ReadOnlyCredentials(keys.aws_access_key_id, keys.aws_secret_access_key, keys.aws_session_token)
+        if parsed.get("Error", {}).get("Code") in OLD_KEYS:
+            self.refused()

@@ -168,6 +168,7 @@ class Tls:
         self._sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._ended = False
 
     def handshake(self, watch: Watch, until: float) -> None:
         """Agree with the peer, and check who it is."""
@@ -183,9 +184,9 @@ class Tls:
                 return
 
     def receive(self, view: memoryview, watch: Watch, until: float) -> int:
-        """As `Plain.receive`; a connection closed without TLS's word is at its end as well."""
+        """As `Plain.receive`; the end is TLS's word for it, or the connection's without."""
         got, room = 0, len(view)
-        while got < room:
+        while got < room and not self._ended:
             if (
                 not self._incoming.pending
                 and not self._tls.pending()
@@ -196,8 +197,8 @@ class Tls:
                 count: int = self._tls.read(room - got, view[got:])  # type: ignore[assignment]  # a buffer is given
             except ssl.SSLWantReadError:
                 continue
-            if not count:
-                break
+            # After its word the peer may leave the connection open.
+            self._ended = not count
             got += count
         return got
 

@@ -1,22 +1,19 @@
 """Who signs, and for which second: the credentials of one name as they are now.
 
-They come from botocore, which refreshes those that are about to expire, and are asked for once a second.
-Secrets stay in `Keys`, whose text does not show them.
+They are those that boto3's clients sign with, refreshed before they expire and read again once they are
+refused (`worker.aws.credentials`), and are asked for once a second. Secrets stay in `Keys`, whose text does
+not show them.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 
 import msgspec
-from botocore.credentials import Credentials
 
 from worker.aws import session
 from worker.aws.errors import Where, translated
 from worker.core.sigv4 import Keys, Signer
-
-_RENEWAL_PAUSE = 10.0
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -36,10 +33,8 @@ class KeyRing:
     """
 
     def __init__(self, credentials: str) -> None:
-        self._name = credentials
-        self._lock = threading.Lock()
-        self._source: Credentials | None = None
-        self._renew_at = 0.0
+        self._credentials = session.credentials(credentials)
+        self._where = Where(f"credentials {credentials!r}")
         self._skew = 0.0
         self._stamp: Stamp | None = None
 
@@ -70,17 +65,12 @@ class KeyRing:
         Raises:
             ConfigurationError: there are none.
         """
-        with self._lock:
-            if self._keys() == refused and time.monotonic() >= self._renew_at:
-                self._renew_at = time.monotonic() + _RENEWAL_PAUSE
-                session.forget()
-                self._source = None
-            self._stamp = None
-            return self._keys() != refused
+        if self._keys() == refused:
+            self._credentials.refused()
+        self._stamp = None
+        return self._keys() != refused
 
     def _keys(self) -> Keys:
-        with translated(Where(f"credentials {self._name!r}")):
-            source = self._source or session.credentials(self._name)
-            frozen = source.get_frozen_credentials()
-        self._source = source
+        with translated(self._where):
+            frozen = self._credentials.get_frozen_credentials()
         return Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token)

@@ -83,7 +83,8 @@ class Bucket:
                 answer = self.client.get_bucket_encryption(Bucket=self.endpoint.bucket)
             except ClientError:
                 return True
-        rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        # Ceph's answer for a bucket without any has no rules.
+        rules = answer["ServerSideEncryptionConfiguration"].get("Rules", [])
         return all(
             rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") not in KMS
             for rule in rules

@@ -17,9 +17,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 
-from worker.aws.credentials import SecretCredentials, assumed
+from worker.aws.credentials import Renewable, assumed, of_secret
 from worker.aws.errors import Where, translated
-from worker.core.credentials import Default, Profile, Role, Secret, parse
+from worker.core.credentials import Name, Profile, Role, Secret, parse
 from worker.core.errors import ConfigurationError
 from worker.core.model import Endpoint
 
@@ -41,25 +41,42 @@ _QUEUE_READ_SECONDS = 15
 
 
 @functools.cache
-def _session(credentials: str) -> boto3.Session:
-    # One per name: a session holds the service models, and the credentials that refresh themselves.
-    match parse(credentials):
-        case Default():
-            return boto3.Session()
-        case Profile(name):
-            with translated(Where(f"credentials {credentials!r}")):
-                return boto3.Session(profile_name=name)
+def _session(name: str) -> boto3.Session:
+    # One per name: a session holds the service models, and the credentials that renew themselves.
+    named = parse(name)
+    found = Renewable(functools.partial(_read, named))
+    core = _core(named)
+    core.register_component("credential_provider", _Given(found))
+    with translated(Where(f"credentials {name!r}")):
+        session = boto3.Session(botocore_session=core)
+    session.events.register("after-call", found.answered)
+    return session
+
+
+def _core(named: Name) -> botocore.session.Session:
+    return botocore.session.Session(profile=named.name if isinstance(named, Profile) else None)
+
+
+def _read(named: Name) -> Credentials:
+    """Credentials as they are now.
+
+    Raises:
+        FleetcopyError, NoCredentialsError: there are none.
+    """
+    match named:
         case Role(arn, partition):
-            return _session_of(assumed(arn, _sts_client(arn, partition)))
+            return assumed(arn, _sts_client(arn, partition))
         case Secret(arn, region):
-            secret = SecretCredentials(arn, _secrets_client(arn, region))
-            session = _session_of(secret)
-            session.events.register("after-call.s3", secret.answered)
-            return session
+            return of_secret(arn, _secrets_client(arn, region))
+    # A session of its own each time, for it keeps what it has found.
+    found: Credentials | None = _core(named).get_credentials()
+    if found is None:
+        raise NoCredentialsError
+    return found
 
 
 class _Given:
-    """botocore's chain of credential providers, cut down to credentials that are at hand."""
+    """Stands in for botocore's chain of credential providers: credentials that are at hand."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -67,12 +84,6 @@ class _Given:
     def load_credentials(self) -> Credentials:
         """The credentials."""
         return self._credentials
-
-
-def _session_of(credentials: Credentials) -> boto3.Session:
-    core = botocore.session.get_session()
-    core.register_component("credential_provider", _Given(credentials))
-    return boto3.Session(botocore_session=core)
 
 
 def _sts_client(arn: str, partition: str) -> STSClient:
@@ -157,22 +168,15 @@ def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]
         ), region
 
 
-def credentials(name: str) -> Credentials:
-    """The credentials of that name as botocore has them: they refresh themselves before they expire.
+def credentials(name: str) -> Renewable:
+    """The credentials of that name, which its clients sign with as well.
 
     Raises:
-        ConfigurationError: there are none.
+        ConfigurationError: there is no such profile.
     """
-    with translated(Where(f"credentials {name!r}")):
-        found = _session(name).get_credentials()
-        if found is None:
-            raise NoCredentialsError
+    found = _session(name).get_credentials()
+    assert isinstance(found, Renewable)
     return found
-
-
-def forget() -> None:
-    """Read all credentials anew when they are next asked for: what was read has been refused."""
-    _session.cache_clear()
 
 
 def _is_path_style(endpoint: Endpoint) -> bool:

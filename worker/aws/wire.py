@@ -419,11 +419,17 @@ def _last_word(connection: Connection, request: Request) -> Head | None:
 
 
 def _refusal(answer: Answer) -> Refusal:
-    """What an answer that is no success says."""
+    """What an answer that is no success says.
+
+    Raises:
+        BrokenError, CancelledError: it was cut short, and its status alone does not tell whose fault it is.
+    """
     try:
         text = answer.text()
     except BrokenError:
-        # The status is known; the rest would only have explained it.
+        # A host that answers before it has the whole body may well reset the connection.
+        if answer.head.status != HTTPStatus.PRECONDITION_FAILED:
+            raise
         text = b""
     finally:
         answer.close()

@@ -51,13 +51,11 @@ class Cure(enum.Enum):
     NO_CONDITION = "write without a condition"
 
 
-_CURES = {
-    "RequestTimeTooSkewed": Cure.CLOCK,
-    "ExpiredToken": Cure.KEYS,
-    "InvalidAccessKeyId": Cure.KEYS,
-    "InvalidToken": Cure.KEYS,
-    "TokenRefreshRequired": Cure.KEYS,
-}
+OLD_KEYS = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
+)
+"""Codes of refusals that credentials meet once they have been replaced."""
+
 _CONDITIONS = frozenset({"if-match", "if-none-match"})
 
 
@@ -76,8 +74,10 @@ def refusal(head: Head, body: bytes) -> Refusal:
 def cure(refused: Refusal, region: str, *, trailer: bool) -> Cure | None:
     """What would cure a refusal of a request that was signed for `region`, with a trailer or without."""
     status, code = refused.head.status, refused.code
-    if code in _CURES:
-        return _CURES[code]
+    if code == "RequestTimeTooSkewed":
+        return Cure.CLOCK
+    if code in OLD_KEYS:
+        return Cure.KEYS
     if refused.region not in {"", region} and (status in _REDIRECTS or code == _ELSEWHERE):
         return Cure.REGION
     if status in _REDIRECTS and "location" in refused.head.headers:
