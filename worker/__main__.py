@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.metadata
 import re
 import sys
@@ -86,6 +87,9 @@ def main() -> None:
         sys.exit(exit_code(error))
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output is gone, and there is nobody to tell
+    finally:
+        # At its end the interpreter looks through all that botocore loaded for garbage: a tenth of a second.
+        gc.freeze()
 
 
 class _Command(argparse.ArgumentParser):

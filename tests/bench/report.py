@@ -84,7 +84,7 @@ def text(table: Sequence[Row]) -> str:
 
 
 def write(folder: Path, runs: Sequence[Run], table: Sequence[Row], facts: dict[str, object]) -> None:
-    """Keep every run as `bench.json`, and draw the ratios as `bench.png`."""
+    """Keep every run as `bench.json`, and draw the ratios as `bench.png`, that of a tool's start left out."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {"facts": facts, "runs": [asdict(run) for run in runs], "medians": [asdict(row) for row in table]}
     (folder / "bench.json").write_text(json.dumps(kept, indent=1) + "\n")
@@ -97,12 +97,16 @@ def _draw(path: Path, table: Sequence[Row]) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    names = list(dict.fromkeys(row.workload for row in table))
+    names = [name for name in dict.fromkeys(row.workload for row in table) if name != "one"]
     tools = list(dict.fromkeys(row.tool for row in table))
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.9 * len(names)), layout="constrained")
     height = 0.8 / len(tools)
     for place, tool in enumerate(tools):
-        found = [(names.index(row.workload), ratio(table, row)) for row in table if row.tool == tool]
+        found = [
+            (names.index(row.workload), ratio(table, row))
+            for row in table
+            if row.tool == tool and row.workload in names
+        ]
         drawn = [(at, share) for at, share in found if share is not None]
         bars = axes.barh(
             [at + place * height for at, _ in drawn], [share for _, share in drawn], height, label=tool

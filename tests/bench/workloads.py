@@ -6,7 +6,7 @@
 | medium | 512 | 4 MiB |
 | small | 20,000 | 16 KiB |
 | one | 1 | 16 KiB: what a tool's start and end cost |
-| radar | 2,000 | as the NEXRAD archive's, 0 to 65 MB, median 645 KB |
+| radar | 1,000 | as the NEXRAD archive's, 0 to 65 MB, median 645 KB |
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHAPES = {
     "small": (20_000, 16 * KIB),
     "one": (1, 16 * KIB),
 }
-RADAR_OBJECTS = 2000
+RADAR_OBJECTS = 1000
 NAMES = (*SHAPES, "radar")
 
 
