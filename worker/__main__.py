@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.metadata
 import re
 import sys
@@ -12,13 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from worker import config, screen
-from worker.aws.logs import CloudWatchHandler
-from worker.aws.metadata import INSTANCE_ID, Metadata
 from worker.aws.releases import Shelf
 from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
@@ -33,7 +30,12 @@ from worker.flow.local_queue import Hub
 from worker.flow.submit import submit
 from worker.flow.systemd import Systemd
 from worker.flow.verify import verify
-from worker.flow.watch import Watch
+
+# What only some commands and settings need is imported where they begin: these take longer than a small copy.
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from worker.aws.metadata import Metadata
 
 _EPILOG = """exit status:
   0    done; a drained worker too
@@ -85,6 +87,9 @@ def main() -> None:
         sys.exit(exit_code(error))
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output is gone, and there is nobody to tell
+    finally:
+        # At its end the interpreter looks through all that botocore loaded for garbage: a tenth of a second.
+        gc.freeze()
 
 
 class _Command(argparse.ArgumentParser):
@@ -199,6 +204,8 @@ def _command(
 
 def _bar(text: str) -> tqdm[NoReturn]:
     """A progress bar on a terminal; silent elsewhere."""
+    from tqdm import tqdm  # noqa: PLC0415
+
     return tqdm(desc=text, unit=" objects", unit_scale=True, disable=None, leave=False, mininterval=0.2)
 
 
@@ -327,19 +334,26 @@ def _work(options: argparse.Namespace) -> int:
     supervisor.mind_signals()
     systemd.status("starting")
     url, group = config.metadata_url(options), config.text(options, "log-group")
-    metadata = Metadata(url, time.monotonic) if url else None
-    stream = config.log_stream(_instance_id(metadata)) if group else ""
-    if metadata:
-        Watch(metadata, supervisor.notice).start()
-    with _cloudwatch(group, stream):
+    instance = _watch(url, supervisor) if url else None
+    with _cloudwatch(group, config.log_stream(instance) if group else ""):
         _check_reach(transfer, queue)
         return 0 if supervisor.run() else 1
 
 
-def _instance_id(metadata: Metadata | None) -> str | None:
-    """The id of this EC2 instance; None where the metadata service is not to be asked, or does not tell."""
-    if metadata is None:
-        return None
+def _watch(url: str, supervisor: supervise.Supervisor) -> str | None:
+    """Watch for interruption notices; the id of this EC2 instance, None where the service does not tell."""
+    from worker.aws.metadata import Metadata  # noqa: PLC0415
+    from worker.flow.watch import Watch  # noqa: PLC0415
+
+    metadata = Metadata(url, time.monotonic)
+    instance = _instance_id(metadata)
+    Watch(metadata, supervisor.notice).start()
+    return instance
+
+
+def _instance_id(metadata: Metadata) -> str | None:
+    from worker.aws.metadata import INSTANCE_ID  # noqa: PLC0415
+
     try:
         answer = metadata.get(INSTANCE_ID) or ""
     except errors.FleetcopyError as error:
@@ -354,6 +368,8 @@ def _cloudwatch(group: str | None, stream: str) -> Iterator[None]:
     if group is None:
         yield
         return
+    from worker.aws.logs import CloudWatchHandler  # noqa: PLC0415
+
     handler = CloudWatchHandler(group, stream, close_seconds=_LOG_CLOSE_SECONDS)
     log.also_to(handler)
     try:

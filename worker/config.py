@@ -12,10 +12,12 @@ from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
-from worker.aws.metadata import DEFAULT_URL
 from worker.core import credentials
 from worker.core.errors import Side, UsageError
 from worker.core.model import Endpoint, Transfer, parse_uri
+
+_METADATA_URL = "http://169.254.169.254"
+"""Of EC2's instance-metadata service (EC2 User Guide)."""
 
 _LONGEST_LEASE = 43_200
 """Seconds; the most that SQS takes as a visibility timeout (SQS Developer Guide, "Visibility timeout")."""
@@ -247,7 +249,7 @@ def metadata_url(options: argparse.Namespace) -> str | None:
     """Where to watch for interruption notices; None: nowhere."""
     if not resolve(options, "spot-notices").value or os.environ.get("AWS_EC2_METADATA_DISABLED") == "true":
         return None
-    return os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_URL
+    return os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _METADATA_URL
 
 
 def queue_url(options: argparse.Namespace) -> str:

@@ -24,6 +24,9 @@ CLIENT_CORE, SERVER_CORE = 0, 1
 STREAMS = 32
 DISTANT_STREAMS = (64, 256)
 DISTANCE_SECONDS = 0.2
+DISTANT_ROUNDS = (20, 100)
+"""Objects for each stream, of the run that is the start's measure and of the one that is weighed."""
+
 CEILING_REQUESTS = 4000
 CURL = "/usr/bin/curl"
 
@@ -117,24 +120,29 @@ def compare(server: Server, options: argparse.Namespace, objects: dict[str, int]
             for tool in tools:
                 done = run(server, tool, workload, objects[workload], streams=STREAMS)
                 figures = f"{done.cpu:.2f} CPU s, {done.wall:.2f} s"
-                print(f"{workload} {turn + 1}/{options.runs} {tool.name}: {figures}")
+                print(f"{workload} {turn + 1}/{options.runs} {tool.name}: {figures}", flush=True)
                 yield done
 
 
-def distance(server: Server, options: argparse.Namespace) -> Iterator[str]:
-    """How near `fleetcopy copy` comes to streams divided by the round trip, 200 ms from the destination."""
+def distance(server: Server) -> Iterator[str]:
+    """How near `fleetcopy copy` comes to streams divided by the round trip, 200 ms from the destination.
+
+    Of two runs, one of more objects than the other, the difference counts: start and end are in both.
+    """
     for streams in DISTANT_STREAMS:
-        objects = server.control("fill", workload="small", scale=streams / 16 * options.scale)
-        server.control("begin", delay=0.0)
-        near = run(server, TOOLS[0], "small", objects, streams=streams)
-        far = run(server, TOOLS[0], "small", objects, streams=streams, delay=DISTANCE_SECONDS)
-        bound = streams / DISTANCE_SECONDS
-        # What a run takes without distance is start and end, and is not the distance's.
-        rate = objects / (far.wall - near.wall)
+        few, many = (_distant(server, streams, rounds) for rounds in DISTANT_ROUNDS)
+        objects, seconds = (many.units - few.units) * 1000, many.wall - few.wall
+        rate, bound = objects / seconds, streams / DISTANCE_SECONDS
         yield (
-            f"{streams} streams at {DISTANCE_SECONDS * 1000:.0f} ms: {objects} objects in {far.wall:.2f} s "
-            f"({near.wall:.2f} s without distance): {rate:.0f} objects/s, {rate / bound:.0%} of {bound:.0f}"
+            f"{streams} streams at {DISTANCE_SECONDS * 1000:.0f} ms: {objects:.0f} objects in "
+            f"{seconds:.2f} s: {rate:.0f} objects/s, {rate / bound:.0%} of {bound:.0f}; {many.memory:.0f} MiB"
         )
+
+
+def _distant(server: Server, streams: int, rounds: int) -> report.Run:
+    wanted = streams * rounds
+    objects = server.control("fill", workload="small", scale=wanted / workloads.SHAPES["small"][0])
+    return run(server, TOOLS[0], "small", objects, streams=streams, delay=DISTANCE_SECONDS)
 
 
 def main() -> int:
@@ -151,12 +159,12 @@ def main() -> int:
     os.sched_setaffinity(0, {SERVER_CORE})
     objects: dict[str, int] = {}
     with serving() as server:
-        server.control("fill", workload="small", scale=1.0)
+        server.control("fill", workload="small", scale=0.2)
         rate = ceiling(server)
-        print(f"the server answers {rate:.0f} requests/s of 16 KiB on its core")
+        print(f"the server answers {rate:.0f} requests/s of 16 KiB on its core", flush=True)
         runs = list(compare(server, options, objects))
         table = report.rows(runs, objects)
-        distant = list(distance(server, options))
+        distant = list(distance(server))
     print("", report.text(table), "", *distant, sep="\n")
     report.write(options.output, runs, table, {"ceiling requests/s": rate, "distance": distant})
     print(f"\nkept as {options.output}/bench.json, drawn as {options.output}/bench.png")

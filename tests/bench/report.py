@@ -38,6 +38,8 @@ class Row:
     requests_per_object: float
 
 
+_COLOURS = ("#1764ab", "#b8b8b8", "#959595", "#737373")
+
 MOST_OF_RCLONE = {"large": 0.5, "medium": 1.0, "small": 0.33}
 """The budgets: client CPU against the best settings of rclone."""
 
@@ -84,7 +86,7 @@ def text(table: Sequence[Row]) -> str:
 
 
 def write(folder: Path, runs: Sequence[Run], table: Sequence[Row], facts: dict[str, object]) -> None:
-    """Keep every run as `bench.json`, and draw the ratios as `bench.png`."""
+    """Keep every run as `bench.json`, and draw the ratios as `bench.png`, that of a tool's start left out."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {"facts": facts, "runs": [asdict(run) for run in runs], "medians": [asdict(row) for row in table]}
     (folder / "bench.json").write_text(json.dumps(kept, indent=1) + "\n")
@@ -97,25 +99,42 @@ def _draw(path: Path, table: Sequence[Row]) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    names = list(dict.fromkeys(row.workload for row in table))
+    names = [name for name in dict.fromkeys(row.workload for row in table) if name != "one"]
     tools = list(dict.fromkeys(row.tool for row in table))
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.9 * len(names)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 1.4 + 1.1 * len(names)), layout="constrained")
     height = 0.8 / len(tools)
     for place, tool in enumerate(tools):
-        found = [(names.index(row.workload), ratio(table, row)) for row in table if row.tool == tool]
+        found = [
+            (names.index(row.workload), ratio(table, row))
+            for row in table
+            if row.tool == tool and row.workload in names
+        ]
         drawn = [(at, share) for at, share in found if share is not None]
+        middles = [at + (place + 0.5) * height for at, _ in drawn]
+        colour = _COLOURS[place % len(_COLOURS)]
         bars = axes.barh(
-            [at + place * height for at, _ in drawn], [share for _, share in drawn], height, label=tool
+            middles, [share for _, share in drawn], height * 0.92, color=colour, label=tool, zorder=2
         )
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    for at, name in enumerate(names):
-        if name in MOST_OF_RCLONE:
-            axes.vlines(
-                MOST_OF_RCLONE[name], at - height / 2, at + 0.8 - height / 2, "black", "dashed", linewidth=1
-            )
-    axes.set_yticks([at + 0.4 - height / 2 for at in range(len(names))], names)
+        axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=9, color="#444444")
+    budgets = [(at, MOST_OF_RCLONE[name]) for at, name in enumerate(names) if name in MOST_OF_RCLONE]
+    axes.vlines(
+        [share for _, share in budgets],
+        [at - 0.04 for at, _ in budgets],
+        [at + 0.84 for at, _ in budgets],
+        colors="#222222",
+        linestyles="dashed",
+        linewidth=1.2,
+        label="budget of fleetcopy",
+        zorder=3,
+    )
+    axes.set_yticks([at + 0.4 for at in range(len(names))], names, fontsize=11)
+    axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.set_xlabel("client CPU per unit copied, against rclone at its best (dashed: the budget)")
-    axes.legend(fontsize=8, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+    axes.margins(x=0.08)
+    axes.grid(axis="x", color="#e4e4e4", zorder=0)
+    axes.set_title(
+        "Client CPU for what is copied, rclone at its best = 1: shorter is better", fontsize=12, pad=12
+    )
+    figure.legend(loc="outside lower center", ncols=len(tools) + 1, fontsize=9, frameon=False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(path, dpi=150)

@@ -2,9 +2,10 @@
 
 | name | objects | bytes each |
 |---|---|---|
-| large | 4 | 256 MiB |
-| medium | 128 | 4 MiB |
-| small | 4,000 | 16 KiB |
+| large | 8 | 256 MiB |
+| medium | 512 | 4 MiB |
+| small | 20,000 | 16 KiB |
+| one | 1 | 16 KiB: what a tool's start and end cost |
 | radar | 1,000 | as the NEXRAD archive's, 0 to 65 MB, median 645 KB |
 """
 
@@ -20,13 +21,18 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PIECE = 16 * MIB
 """Bytes at once; `Random.randbytes` has an upper limit below the largest object."""
 
-SHAPES = {"large": (4, 256 * MIB), "medium": (128, 4 * MIB), "small": (4000, 16 * KIB)}
+SHAPES = {
+    "large": (8, 256 * MIB),
+    "medium": (512, 4 * MIB),
+    "small": (20_000, 16 * KIB),
+    "one": (1, 16 * KIB),
+}
 RADAR_OBJECTS = 1000
 NAMES = (*SHAPES, "radar")
 
 
 def fill(name: str, scale: float) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of each object of a workload; `scale` multiplies how many there are."""
+    """Key and bytes of each object of a workload; `scale` multiplies how many there are, except of `one`."""
     if name == "radar":
         for found in archive.generate(max(2, round(RADAR_OBJECTS * scale)), SEED, scale=1):
             # rclone takes a key that ends in a slash for a folder, and leaves it out.
@@ -34,8 +40,10 @@ def fill(name: str, scale: float) -> Iterator[tuple[str, bytes]]:
                 yield found.key, found.body()
         return
     count, size = SHAPES[name]
+    if name != "one":
+        count = max(1, round(count * scale))
     random = Random(SEED)
-    for number in range(max(1, round(count * scale))):
+    for number in range(count):
         yield (
             f"{name}/{number:06}",
             b"".join(random.randbytes(min(size, PIECE)) for _ in range(-(-size // PIECE))),
@@ -43,7 +51,9 @@ def fill(name: str, scale: float) -> Iterator[tuple[str, bytes]]:
 
 
 def unit(name: str) -> tuple[str, float]:
-    """What a workload's cost is told for, `1,000 objects` or `GiB`, and how much of that one object is."""
+    """What a workload's cost is told for, such as `GiB`, and how much of that one object is."""
+    if name == "one":
+        return "run", 1.0
     if name in ("small", "radar"):
         return "1,000 objects", 1 / 1000
     return "GiB", SHAPES[name][1] / GIB

@@ -18,7 +18,7 @@ from worker.core.transferrer import Transferrer
 def transferrer(transfer: Transfer, server: Server) -> Transferrer:
     """The implementation under test; the one place that makes it."""
     trusted = None if server.certificate is None else str(server.certificate)
-    return WireTransferrer(transfer, connections=16, context=trust(trusted))
+    return WireTransferrer(transfer, streams=16, context=trust(trusted))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ import heapq
 import itertools
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import cast
 
@@ -76,27 +76,12 @@ class Least(Random):
         return a
 
 
-class Waits(queue.SimpleQueue[Event]):
-    """The queue of events; waiting for one takes virtual time, in which the play goes on."""
-
-    def __init__(self, play: Play) -> None:
-        super().__init__()
-        self._play = play
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Event:  # noqa: FBT001, FBT002
-        """The next event, or `queue.Empty` after `timeout` seconds of virtual time."""
-        assert block
-        assert timeout is not None
-        self._play.wait(timeout)
-        return super().get_nowait()
-
-
 class Hands:
     """Stands for `flow.streams.Streams`: does nothing, logs everything, insists on one poll at a time."""
 
     def __init__(self, play: Play, count: int) -> None:
         self.count = count
-        self.events = Waits(play)
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.deliveries: dict[str, Delivery] = {}
         self.owners: dict[str, Delivery] = {}
         self.polling = self.probing = False
@@ -109,6 +94,12 @@ class Hands:
     def stop(self) -> None:
         """See `Streams.stop`."""
         self._play.note("stop")
+
+    def gather(self, seconds: float) -> Iterator[Event]:
+        """See `Streams.gather`: one event; waiting for it takes virtual time, in which the play goes on."""
+        self._play.wait(seconds)
+        with contextlib.suppress(queue.Empty):
+            yield self.events.get_nowait()
 
     def poll(self) -> None:
         """See `Streams.poll`."""

@@ -30,7 +30,7 @@ def between(
         Endpoint(bucket="source", endpoint_url=source, region="us-east-1"),
         Endpoint(bucket="destination", endpoint_url=destination, region="us-east-1"),
     )
-    return WireTransferrer(ends, connections=4, context=context or trust(None), limits=limits)
+    return WireTransferrer(ends, streams=4, context=context or trust(None), limits=limits)
 
 
 def listed(peer: Peer, key: str = KEY) -> ObjectRef:

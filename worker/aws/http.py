@@ -33,9 +33,6 @@ from worker.core.http import (
 from worker.core.pace import Pace
 from worker.core.transferrer import Cancellation
 
-PIECE = 131_072
-"""Bytes of a thread's buffer, and so of what is received and sent in one go."""
-
 TICK = 0.25
 """Seconds; the kernel's time limit for receiving and sending."""
 
@@ -126,14 +123,18 @@ class Watch:
 
 
 class Buffers:
-    """What one thread needs to move objects, whatever their size."""
+    """What one thread needs to move objects, whatever their size.
 
-    def __init__(self) -> None:
-        self.body = memoryview(bytearray(PIECE))
+    Args:
+        piece: bytes that are received and sent in one go; at least `LONGEST_HEAD`.
+    """
+
+    def __init__(self, piece: int) -> None:
+        self.body = memoryview(bytearray(piece))
         """For heads and bodies that are received."""
         self.answer = memoryview(bytearray(LONGEST_HEAD))
         """For the answer to what is sent out of `body`."""
-        self.cipher = memoryview(bytearray(PIECE + 16_384))
+        self.cipher = memoryview(bytearray(piece + 16_384))
         """For bytes as TLS has them; no connection needs them for longer than a call."""
 
 

@@ -21,8 +21,6 @@ from urllib3.exceptions import HTTPError
 
 from worker.core.errors import ConfigurationError, ServiceUnavailableError
 
-DEFAULT_URL = "http://169.254.169.254"
-
 INSTANCE_ID = "meta-data/instance-id"
 SPOT_ACTION = "meta-data/spot/instance-action"
 REBALANCE = "meta-data/events/recommendations/rebalance"

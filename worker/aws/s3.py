@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import ClientError
@@ -16,6 +17,9 @@ from worker.core.compare import KMS, Seen
 from worker.core.errors import Side
 from worker.core.model import Endpoint, ObjectRef
 from worker.core.page import take_rows
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
 
@@ -37,8 +41,14 @@ class Bucket:
     def __init__(self, endpoint: Endpoint, side: Side, *, connections: int = 10) -> None:
         self.endpoint = endpoint
         self.side: Side = side
-        self.client = s3_client(endpoint, connections=connections)
-        self.client.meta.events.register("before-parse.s3.ListObjectsV2", _take_rows)
+        self._connections = connections
+
+    @functools.cached_property
+    def client(self) -> S3Client:
+        """Made when it is first asked for: it takes a tenth of a second, and most copies never ask."""
+        client = s3_client(self.endpoint, connections=self._connections)
+        client.meta.events.register("before-parse.s3.ListObjectsV2", _take_rows)
+        return client
 
     def where(self, action: str, key: str | None = None) -> Where:
         """What a call is about, for its errors."""

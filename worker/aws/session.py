@@ -7,6 +7,7 @@ boto3, which speaks IMDSv2.
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
+
+# boto3: a session is not to be shared by threads while it makes a client. Reentrant, since one session may
+# need a client of another for its credentials.
+_making = threading.RLock()
 
 _FALLBACK_REGION = "us-east-1"
 _CONTROL_TRIES = 6
@@ -140,7 +145,7 @@ def s3_client(endpoint: Endpoint, *, connections: int, tries: int = _CONTROL_TRI
         response_checksum_validation="when_required",
     )
     region = endpoint.region or session.region_name or _FALLBACK_REGION
-    with translated(Where(f"S3 client for {endpoint.uri}")):
+    with _making, translated(Where(f"S3 client for {endpoint.uri}")):
         return session.client("s3", region_name=region, endpoint_url=endpoint.endpoint_url, config=config)
 
 
@@ -161,7 +166,7 @@ def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]
         signature_version=UNSIGNED,
         s3={"addressing_style": "path" if _is_path_style(endpoint) else "virtual"},
     )
-    with translated(Where(f"endpoint of {endpoint.uri}")):
+    with _making, translated(Where(f"endpoint of {endpoint.uri}")):
         client = session.client("s3", region_name=region, config=config)
         return client.generate_presigned_url("head_bucket", Params={"Bucket": endpoint.bucket}).rstrip(
             "/"

@@ -1,6 +1,6 @@
 """The `Transferrer`: one streamed GET into one conditional PUT, over our own wire.
 
-An object that fits half of a thread's buffer is held there and sent in one go with its head; a larger one
+A small object is held in its thread's buffer and sent in one go with its head; a larger one
 streams through, after the destination has said that it wants it (`100 Continue`): its bytes cannot be sent
 twice, and are not sent at all for a write that is refused. A body that ends early is incomplete to S3 and
 published by nobody. S3 compares what it received with the digest that the source already has; only where
@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from awscrt.checksums import crc64nvme
 
 from worker.aws.errors import translated
-from worker.aws.http import PIECE, Buffers, Limits, Watch
+from worker.aws.http import Buffers, Limits, Watch
 from worker.aws.s3 import Bucket
 from worker.aws.wire import Answer, Body, Pieces, Request, Site
 from worker.core.aws_chunked import Framer, encoded_length
@@ -36,7 +36,14 @@ from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer
 from worker.core.proof import Digest, choose
 from worker.core.transferrer import Cancellation, Copied
 
-_HELD = PIECE // 2
+_HELD = 65_536
+"""Bytes of an object that is held at most: half of the smallest buffer, so that its head fits there too."""
+
+_PIECES = 8 * 1024**2
+_SMALLEST_PIECE, _LARGEST_PIECE = 131_072, 524_288
+"""Bytes of one thread's buffer, out of `_PIECES` for all. Large ones make fewer calls of the kernel and of
+TLS, which holds as much again for each connection."""
+
 _TRAILER = "x-amz-checksum-crc64nvme"
 _TRAILER_LINE = len(_TRAILER) + len(":") + len(base64.b64encode(bytes(8)))
 
@@ -46,7 +53,7 @@ class WireTransferrer:
 
     Args:
         transfer: what is copied where.
-        connections: of either side that the control calls keep open at most.
+        streams: threads that copy at most; they share what memory there is for buffers.
         context: whom to trust; see `wire.trust`.
         limits: how long anything may take.
 
@@ -55,15 +62,16 @@ class WireTransferrer:
     """
 
     def __init__(
-        self, transfer: Transfer, *, connections: int, context: ssl.SSLContext, limits: Limits | None = None
+        self, transfer: Transfer, *, streams: int, context: ssl.SSLContext, limits: Limits | None = None
     ) -> None:
-        self.source = Bucket(transfer.source, "source", connections=connections)
-        self.destination = Bucket(transfer.destination, "destination", connections=connections)
+        self.source = Bucket(transfer.source, "source", connections=streams)
+        self.destination = Bucket(transfer.destination, "destination", connections=streams)
         self._transfer = transfer
         self._limits = limits or Limits()
         self._reader = Site(transfer.source, "source", context=context, limits=self._limits)
         self._writer = Site(transfer.destination, "destination", context=context, limits=self._limits)
         self._thread = threading.local()
+        self._piece = min(max(_PIECES // streams, _SMALLEST_PIECE), _LARGEST_PIECE)
 
     def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
         """See `Transferrer.copy`."""
@@ -100,7 +108,7 @@ class WireTransferrer:
         try:
             buffers: Buffers = self._thread.buffers
         except AttributeError:
-            buffers = self._thread.buffers = Buffers()
+            buffers = self._thread.buffers = Buffers(self._piece)
         return buffers
 
     def _attributes(self, got: Head, ref: ObjectRef) -> dict[str, str]:

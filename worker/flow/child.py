@@ -88,7 +88,7 @@ def _work(settings: ChildSettings) -> Exit:
     random = Random()  # noqa: S311 - jitter, not secrets
     tasks, report = _tasks(settings)
     transferrer = WireTransferrer(
-        settings.transfer, connections=settings.streams, context=trust(settings.ca_bundle)
+        settings.transfer, streams=settings.streams, context=trust(settings.ca_bundle)
     )
     streams = Streams(
         transfer=settings.transfer,

@@ -13,8 +13,6 @@ The order of shutdown, which a drain begins and its seconds bound:
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -109,8 +107,8 @@ class Consumer:
         self._state = advance(self._state, Move.READY)
         log.info("ready", transfer=self._id, streams=self._streams.count)
         while not self._is_over():
-            with contextlib.suppress(queue.Empty):
-                self._handle(self._streams.events.get(timeout=self._patience()))
+            for event in self._streams.gather(self._patience()):
+                self._handle(event)
             now = self._clock()
             self._keep_time(now)
             if self._on_report and now >= self._report_at:

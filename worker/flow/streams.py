@@ -10,7 +10,7 @@ import functools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 import msgspec
@@ -27,6 +27,9 @@ from worker.flow.survey import Listable, survey
 
 POLL_SECONDS = 2
 """Long-poll wait. A drain has to await the poll under way, so that it is far below SQS's 20 seconds."""
+
+_MOMENT = 0.005
+"""Seconds for which events gather, so that their owner wakes up for some of them together."""
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -119,6 +122,20 @@ class Streams:
         for _ in range(self.count):
             self._jobs.put(None)
         self._polls.put(False)
+
+    def gather(self, seconds: float) -> Iterator[Event]:
+        """The next event and those of the moment after it; none where none comes for so many seconds.
+
+        Those that come while these are handled are for the next time, so that nothing keeps the owner from
+        what is due.
+        """
+        try:
+            yield self.events.get(timeout=seconds)
+        except queue.Empty:
+            return
+        time.sleep(_MOMENT)
+        for _ in range(self.events.qsize()):
+            yield self.events.get_nowait()
 
     def poll(self) -> None:
         """Receive one message; ends in a `Received`."""
