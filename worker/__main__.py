@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, TYPE_CHECKING, TypeAlias
 
 from worker import config, screen
 from worker.aws.releases import Shelf
@@ -105,6 +105,9 @@ class _Command(argparse.ArgumentParser):
         return self.parse_known_intermixed_args(args, namespace)
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[_Command]"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fleetcopy",
@@ -118,12 +121,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", parser_class=_Command
     )
+    for offer in (_offer_copy, _offer_submit, _offer_work, _offer_verify, _offer_release, _offer_config):
+        offer(commands)
+    return parser
 
+
+def _offer_copy(commands: _Commands) -> None:
     command = _command(commands, "copy", _copy, "copy on this machine what differs, without a queue")
     config.add_endpoints(command)
     for name in ("processes", "streams", "drain-seconds", "log-level"):
         config.add_option(command, name)
 
+
+def _offer_submit(commands: _Commands) -> None:
     command = _command(commands, "submit", _submit, "list both sides and queue a task for what differs")
     config.add_endpoints(command)
     config.add_option(command, "queue")
@@ -137,6 +147,8 @@ def _parser() -> argparse.ArgumentParser:
         "printed as JSON, plain or .gz; or from a folder of such files; may be given again",
     )
 
+
+def _offer_work(commands: _Commands) -> None:
     command = _command(commands, "work", _work, "copy what the queue's tasks name")
     config.add_endpoints(command)
     for name in ("queue", "processes", "streams", "visibility-seconds", "drain-seconds"):
@@ -150,47 +162,47 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("empty-seconds", "spot-notices", "log-level", "log-group"):
         config.add_option(command, name)
 
-    command = _command(commands, "verify", _verify, "compare the two sides, object by object")
-    config.add_endpoints(command)
 
+def _offer_verify(commands: _Commands) -> None:
+    config.add_endpoints(_command(commands, "verify", _verify, "compare the two sides, object by object"))
+
+
+def _offer_release(commands: _Commands) -> None:
     command = commands.add_parser("release", help="build and publish what an instance installs")
     command.description = "Build and publish what an instance of the Spot Fleet installs."
     releases = command.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _command(
+    build = _command(
         releases, "build", _release_build, "make the release of a checkout, and print its folder"
     )
-    command.add_argument(
+    build.add_argument(
         "--checkout",
         metavar="DIR",
         type=Path,
         default=Path(),
         help="of fleetcopy's repository; default: here",
     )
-    command.add_argument(
+    build.add_argument(
         "--output", metavar="DIR", type=Path, help="where releases go; default: dist, in the checkout"
     )
 
-    command = _command(
-        releases,
-        "publish",
-        _release_publish,
-        "upload a release, and print the stack's parameters that name it",
-    )
-    command.add_argument("place", metavar="URI", help="where releases are, s3://bucket or s3://bucket/prefix")
-    command.add_argument(
+    summary = "upload a release, and print the stack's parameters that name it"
+    publish = _command(releases, "publish", _release_publish, summary)
+    publish.add_argument("place", metavar="URI", help="where releases are, s3://bucket or s3://bucket/prefix")
+    publish.add_argument(
         "release", metavar="RELEASE", type=Path, nargs="?", help="its folder; default: the newest in dist"
     )
 
+
+def _offer_config(commands: _Commands) -> None:
     command = _command(commands, "config", _config, "show the settings, and where each comes from")
     config.add_endpoints(command)
     for setting in config.SETTINGS_OF_WORK:
         config.add_option(command, setting.name)
-    return parser
 
 
 def _command(
-    commands: argparse._SubParsersAction[_Command],
+    commands: _Commands,
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,
