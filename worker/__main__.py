@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn, TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from worker import config, screen
 from worker.aws.releases import Shelf
@@ -105,7 +105,7 @@ class _Command(argparse.ArgumentParser):
         return self.parse_known_intermixed_args(args, namespace)
 
 
-_Commands: TypeAlias = "argparse._SubParsersAction[_Command]"
+_Commands: TypeAlias = "argparse._SubParsersAction[_Command]"  # noqa: SLF001 - it has no other name
 
 
 def _parser() -> argparse.ArgumentParser:
