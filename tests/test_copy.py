@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -275,6 +276,52 @@ def test_a_side_that_may_not_be_listed(strict: Cloud, side: str) -> None:
     assert done.returncode == 3, done.stderr
     assert f"list {side} s3://" in done.stderr
     assert "AccessDenied" in done.stderr
+
+
+EVERYTHING_IS_ALLOWED = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
+def denied(strict: Cloud, trial: Trial, *keys: str) -> Command:
+    """The command, for a user who may not write these keys of the destination."""
+    arns = [f"arn:aws:s3:::{trial.destination}/{key}" for key in keys]
+    deny = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": arns}
+    user = strict.user(f"user-{uuid4().hex}", {"Statement": [EVERYTHING_IS_ALLOWED, deny]})
+    return Command(strict.environment(user))
+
+
+def test_a_few_objects_that_may_not_be_written_are_named(strict: Cloud) -> None:
+    trial = filled(strict, 30)
+    trial.command = denied(strict, trial, "out/00003", "out/00008")
+    done = copied(trial)
+    assert done.returncode == 1, done.stderr
+    assert "listed 30 objects: 28 copied, 0 equal, 2 failed" in done.stdout
+    named = sorted(line for line in done.stderr.splitlines() if line.startswith("failed  "))
+    assert [line.split()[1] for line in named] == ["in/00003", "in/00008"]
+    assert all("ObjectDenied: write destination" in line and "AccessDenied" in line for line in named)
+    assert len(trial.written()) == 28
+
+
+IMPATIENT = "from worker import __main__ as m; m._COPY_GIVE_UP_SECONDS = 1.0; m.main()"
+
+
+def test_a_destination_that_takes_no_write_is_a_matter_of_permission(strict: Cloud) -> None:
+    """No object is blamed where a worker process meets many of them; here after a second, else a minute."""
+    trial = filled(strict, 25)
+    command = denied(strict, trial, "*")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, "copy", *trial.ends, "--processes", "1"],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "AccessDenied" in done.stderr
+    assert "So far every object is denied" in done.stderr
+    assert "failed  " not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert trial.written() == []
 
 
 PAGE = """<?xml version="1.0" encoding="UTF-8"?>

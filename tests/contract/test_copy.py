@@ -20,8 +20,9 @@ from tests.servers import Can
 from worker.aws.s3 import Bucket
 from worker.core import errors
 from worker.core.compare import Seen
-from worker.core.model import ObjectRef, Proof
+from worker.core.model import Kind, ObjectRef, Outcome, Proof
 from worker.core.transferrer import Copied
+from worker.flow.copy import copy_object
 
 # --- bytes and attributes
 
@@ -197,22 +198,39 @@ def test_gone_from_the_destination_is_a_change_of_it(pair: Pair) -> None:
     assert pair.visible() == []
 
 
+class Stall:
+    """A cancellation that never comes, and holds up whoever asks for it once the source has answered."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = Event(), Event()
+        self._asked = 0
+
+    def is_set(self) -> bool:
+        """Asked before the copy, when the GET is sent, and when its answer comes; later ones pass."""
+        self._asked += 1
+        if self._asked == 3:
+            self.reached.set()
+            assert self.go_on.wait(20)
+        return False
+
+    def wait(self, timeout: float) -> bool:
+        """Never."""
+        del timeout
+        return False
+
+
 def test_a_stale_writer_is_refused(pair: Pair) -> None:
-    """A reads version 1; B copies version 2 while A is on its way: version 2 stays."""
-    first = pair.put(b"version 1" * 100_000)
-
-    class Meanwhile(CancelAfter):
-        """Not cancelled; at the first question, the other writer comes and goes."""
-
-        def is_set(self) -> bool:
-            self.asked += 1
-            if self.asked == self.more:
-                second = pair.put(b"version 2")
-                assert pair.copy(second) == Copied(9, Proof.MD5)
-            return False
-
-    with pytest.raises((errors.DestinationChangedError, errors.SourceChangedError)):
-        pair.copy(first, cancel=Meanwhile(1))
+    """A has read version 1 and stalls; B copies version 2; then A writes."""
+    pair.copy(pair.put(b"any", "in/another"))  # its connections are kept, and making them asks nothing more
+    first, stall = pair.put(b"version 1"), Stall()
+    with ThreadPoolExecutor(1) as pool:
+        a = pool.submit(pair.copy, first, cancel=stall)
+        assert stall.reached.wait(20)
+        assert pair.visible() == ["out/another"]
+        assert pair.copy(pair.put(b"version 2")) == Copied(9, Proof.MD5)
+        stall.go_on.set()
+        with pytest.raises(errors.DestinationChangedError):
+            a.result(20)
     assert pair.copied()["Body"] == b"version 2"
 
 
@@ -230,6 +248,14 @@ def test_unfenced_takes_what_is_there(pair: Pair) -> None:
     assert pair.copy(stale, fenced=False) == Copied(11, Proof.MD5)
     assert pair.copied()["Body"] == b"overwritten"
     assert pair.copied()["ContentType"] == "text/plain"
+
+
+def test_overwritten_since_the_plan_is_copied_whole_as_it_is_now(pair: Pair) -> None:
+    planned = msgspec.structs.replace(pair.put(b"listed"), destination_etag="")
+    pair.put(b"overwritten", ContentType="text/plain")
+    outcome = copy_object(pair.transferrer, planned, Event(), Random(SEED))
+    assert outcome == Outcome(Kind.COPIED, 11, Proof.MD5)
+    assert (pair.copied()["Body"], pair.copied()["ContentType"]) == (b"overwritten", "text/plain")
 
 
 def versioned(pair: Pair) -> ObjectRef:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import ssl
+import traceback
 from random import Random
 from threading import Event
 
+from tests.secrets import Search
 from tests.wire.peer import Peer
 from worker.aws.http import Limits
 from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import trust
+from worker.core.errors import FleetcopyError
 from worker.core.model import Endpoint, ObjectRef, Outcome, Transfer
 from worker.core.transferrer import Copied
 from worker.flow.copy import copy_object
@@ -19,7 +22,13 @@ SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261125"))
 KEY = "a key"
 SHORT = Limits(connect=2.0, stretch=0.5, least=1000, proceed=0.3)
 """Patience for tests of what outlasts it."""
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIAWIRE", "AWS_SECRET_ACCESS_KEY": "do-not-tell"}
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIAWIRE",
+    "AWS_SECRET_ACCESS_KEY": "do-not-tell",
+    "AWS_SESSION_TOKEN": "nor-this/token+of+ours==",
+}
+SECRETS = {name: KEYS[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
+"""No text of the program's may hold them."""
 
 
 def between(
@@ -40,8 +49,23 @@ def listed(peer: Peer, key: str = KEY) -> ObjectRef:
 
 
 def copy(transferrer: WireTransferrer, ref: ObjectRef, *, expect: str = "", fenced: bool = True) -> Copied:
-    """Copy one object, once."""
-    return transferrer.copy(ref, fenced=fenced, expect=expect, cancel=Event())
+    """Copy one object, once; whatever goes wrong, no secret is in what is said of it."""
+    try:
+        return transferrer.copy(ref, fenced=fenced, expect=expect, cancel=Event())
+    except FleetcopyError as error:
+        keeps_secrets(error)
+        raise
+
+
+def keeps_secrets(error: BaseException) -> None:
+    """Look for them in an error, in all that led to it, and in what a log shows of it."""
+    search = Search(SECRETS)
+    search.text("traceback", repr(error), "".join(traceback.format_exception(error)))
+    led: BaseException | None = error
+    while led:
+        search.text("error", repr(led), f"{led!r} {led} {led.args!r} {vars(led)!r}")
+        led = led.__cause__ or led.__context__
+    assert search.found == []
 
 
 class _Prompt(Random):
@@ -54,4 +78,7 @@ class _Prompt(Random):
 
 def bring(transferrer: WireTransferrer, ref: ObjectRef) -> Outcome:
     """Copy one object as a worker does, without its pauses."""
-    return copy_object(transferrer, ref, Event(), _Prompt())
+    outcome = copy_object(transferrer, ref, Event(), _Prompt())
+    if outcome.error:
+        keeps_secrets(outcome.error)
+    return outcome
