@@ -21,7 +21,6 @@ from tests.cloud import ROOT
 from tests.tls import authority
 
 CLIENT_CORE, SERVER_CORE = 0, 1
-STREAMS = 32
 DISTANT_STREAMS = (64, 256)
 DISTANCE_SECONDS = 0.2
 DISTANT_ROUNDS = (20, 100)
@@ -118,7 +117,7 @@ def compare(server: Server, options: argparse.Namespace, objects: dict[str, int]
         objects[workload] = server.control("fill", workload=workload, scale=options.scale)
         for turn in range(options.runs):
             for tool in tools:
-                done = run(server, tool, workload, objects[workload], streams=STREAMS)
+                done = run(server, tool, workload, objects[workload], streams=tool.streams)
                 figures = f"{done.cpu:.2f} CPU s, {done.wall:.2f} s"
                 print(f"{workload} {turn + 1}/{options.runs} {tool.name}: {figures}", flush=True)
                 yield done

@@ -66,7 +66,7 @@ def ratio(table: Sequence[Row], row: Row) -> float | None:
     others = [
         other.cpu_per_unit
         for other in table
-        if other.workload == row.workload and other.streams == row.streams and other.tool.startswith("rclone")
+        if other.workload == row.workload and other.tool.startswith("rclone")
     ]
     return row.cpu_per_unit / min(others) if others else None
 

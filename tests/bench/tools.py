@@ -25,9 +25,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One way to copy: its name, its command by place and streams, what its environment adds."""
+    """One way to copy: its name, its objects at a time, its command by place and streams, its environment."""
 
     name: str
+    streams: int
     command: Callable[[Place, int], list[str | Path]]
     environment: Callable[[Place], dict[str, str]]
 
@@ -47,7 +48,7 @@ def _rclone(place: Place, streams: int, *more: str) -> list[str | Path]:
     ends: list[str | Path] = ["source:source", "destination:destination"]
     return [
         *[BIN / "rclone", "copy", *ends, "--config", os.devnull, "--ca-cert", place.certificate],
-        *["--transfers", str(streams), "--checkers", str(streams), *more],
+        *["--transfers", str(streams), "--checkers", str(2 * streams), *more],
     ]
 
 
@@ -74,11 +75,13 @@ TUNED = ("--s3-no-head", "--no-check-dest", "--s3-disable-checksum", "--ignore-c
 TUNED_LARGE = ("--s3-upload-concurrency", "8", "--s3-chunk-size", "64M", "--multi-thread-streams", "0")
 
 TOOLS = (
-    Tool("fleetcopy", _fleetcopy, _fleetcopy_environment),
-    Tool("rclone", _rclone, _rclone_environment),
-    Tool("rclone tuned", lambda place, streams: _rclone(place, streams, *TUNED), _rclone_environment),
+    # Its own defaults, as rclone's next.
+    Tool("fleetcopy", 16, _fleetcopy, _fleetcopy_environment),
+    Tool("rclone", 4, _rclone, _rclone_environment),
+    Tool("rclone tuned", 32, lambda place, streams: _rclone(place, streams, *TUNED), _rclone_environment),
     Tool(
         "rclone tuned, large parts",
+        32,
         lambda place, streams: _rclone(place, streams, *TUNED, *TUNED_LARGE),
         _rclone_environment,
     ),
