@@ -289,6 +289,7 @@ def denied(strict: Cloud, trial: Trial, *keys: str) -> Command:
     return Command(strict.environment(user))
 
 
+@pytest.mark.slow
 def test_a_few_objects_that_may_not_be_written_are_named(strict: Cloud) -> None:
     trial = filled(strict, 30)
     trial.command = denied(strict, trial, "out/00003", "out/00008")
@@ -304,6 +305,7 @@ def test_a_few_objects_that_may_not_be_written_are_named(strict: Cloud) -> None:
 IMPATIENT = "from worker import __main__ as m; m._COPY_GIVE_UP_SECONDS = 1.0; m.main()"
 
 
+@pytest.mark.slow
 def test_a_destination_that_takes_no_write_is_a_matter_of_permission(strict: Cloud) -> None:
     """No object is blamed where a worker process meets many of them; here after a second, else a minute."""
     trial = filled(strict, 25)

@@ -248,6 +248,7 @@ def test_keys_that_stay_refused_are_not_read_again_and_again(
     assert asked(strict, "secretsmanager:GetSecretValue") == 2
 
 
+@pytest.mark.slow
 def test_keys_rotated_under_a_worker_hold_nothing_up(strict: Cloud) -> None:
     """Its wire and its boto3 clients read them again, once for both, and no object fails."""
     trial = fill(strict, 120)

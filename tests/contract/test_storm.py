@@ -90,6 +90,7 @@ def line(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         yield Line(source, destination, near, far)
 
 
+@pytest.mark.slow
 def test_a_transfer_through_a_storm(server: Server, line: Line) -> None:
     print(f"seed {SEED}")
     random = Random(SEED)

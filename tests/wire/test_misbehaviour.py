@@ -104,15 +104,15 @@ def test_the_end_of_tls_is_the_end(
             exchange.send(answer(200, {"etag": f'"{"0" * 32}"'}, LARGE)[:10_000])
             sock = exchange._sock  # noqa: SLF001 - what no script needs but this
             assert isinstance(sock, ssl.SSLSocket)
-            sock.settimeout(0.5)
+            sock.settimeout(0.1)
             with contextlib.suppress(OSError):
                 sock.unwrap()
             exchange.hang()
 
         (source if method == "GET" else destination).next(method, says_goodbye)
-        context, limits = trust(str(authority.certificate)), Limits()
+        context = trust(str(authority.certificate))
         with pytest.raises(errors.ServiceUnavailableError, match="closed before the answer's end"):
-            copy(between(source.url, destination.url, context=context, limits=limits), listed(source))
+            copy(between(source.url, destination.url, context=context), listed(source))
 
 
 def test_ipv6(destination: Peer) -> None:
