@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import itertools
 import json
 import re
 import ssl
@@ -63,6 +64,7 @@ class Store:
         self.orders: dict[str, list[str]] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.upload_metadata: dict[str, list[tuple[bytes, bytes]]] = {}
+        self.numbers = itertools.count()
         self.counts: Counter[str] = Counter()
         self.delay = 0.0
         """Seconds by which the answer to each write is held back, for distance."""
@@ -197,7 +199,7 @@ class S3:
     def _multipart(self, request: Request) -> Answer:
         if "uploads" in request.query:
             self._count("CreateMultipartUpload")
-            upload = f"upload-{len(self._store.uploads)}"
+            upload = f"upload-{next(self._store.numbers)}"
             self._store.uploads[upload] = {}
             self._store.upload_metadata[upload] = _metadata(request)
             return _xml("InitiateMultipartUploadResult", f"<UploadId>{upload}</UploadId>")
