@@ -302,7 +302,10 @@ def test_a_few_objects_that_may_not_be_written_are_named(strict: Cloud) -> None:
     assert len(trial.written()) == 28
 
 
-IMPATIENT = "from worker import __main__ as m; m._COPY_GIVE_UP_SECONDS = 1.0; m.main()"
+IMPATIENT = (
+    "from worker import __main__; from worker.commands import copy; copy._GIVE_UP_SECONDS = 1.0; "
+    "__main__.main()"
+)
 
 
 @pytest.mark.slow

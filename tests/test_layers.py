@@ -1,4 +1,4 @@
-"""The layers hold: imports go `__main__ -> flow -> aws -> core`, and core stays pure."""
+"""The layers hold: imports go `__main__, commands -> flow -> aws -> core`, and core stays pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMPURE_CALLS = {"open", "print", "input", "environ", "getenv", "now", "today", "
 
 def layer(module: Path) -> str:
     parts = module.relative_to(WORKER).parts
-    return parts[0] if len(parts) > 1 else "top"
+    return parts[0] if parts[0] in PROJECT else "top"
 
 
 def imports(module: Path) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, NoReturn, Self, TextIO
 
 from tqdm import tqdm
 
@@ -130,3 +130,8 @@ def summary(progress: Progress, seconds: float) -> str:
         f"listed {progress.listed:,} objects: {', '.join(words)}\n"
         f"moved {moved:,} bytes in {seconds:,.1f} s: {rate}" + (f"; proofs: {proofs}" if proofs else "")
     )
+
+
+def bar(text: str) -> tqdm[NoReturn]:
+    """A progress bar on a terminal; silent elsewhere."""
+    return tqdm(desc=text, unit=" objects", unit_scale=True, disable=None, leave=False, mininterval=0.2)
