@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from tests.core import ONE_MD5, OTHER_MD5, ref
-from worker.core.compare import Comparison, Seen, compare, compare_refs
+from worker.core.compare import CAN_MISS, Comparison, Criterion, Seen, compare, compare_refs
+from worker.core.model import ObjectRef
 
 EQUAL, DIFFERENT, UNPROVEN = Comparison.EQUAL, Comparison.DIFFERENT, Comparison.UNPROVEN
 PARTS = f"{ONE_MD5}-2"
@@ -85,3 +86,31 @@ def test_only_evidence_of_both_sides_says_equal() -> None:
         if compare(one, two) is EQUAL:
             assert one.size == two.size
             assert one.etag == two.etag or one.checksums.items() & two.checksums.items()
+
+
+@pytest.mark.parametrize(
+    ("by", "sizes", "etags", "times", "comparison"),
+    [
+        (Criterion.ETAG, (5, 5), (ONE_MD5, ONE_MD5), (9, 1), EQUAL),
+        (Criterion.ETAG, (5, 5), (ONE_MD5, PARTS), (1, 9), UNPROVEN),
+        (Criterion.SIZE, (5, 5), (ONE_MD5, OTHER_MD5), (9, 1), EQUAL),
+        (Criterion.SIZE, (5, 6), (ONE_MD5, ONE_MD5), (1, 9), DIFFERENT),
+        (Criterion.SIZE_AND_TIME, (5, 5), (ONE_MD5, OTHER_MD5), (1, 1), EQUAL),
+        (Criterion.SIZE_AND_TIME, (5, 5), (ONE_MD5, OTHER_MD5), (1, 2), EQUAL),
+        (Criterion.SIZE_AND_TIME, (5, 5), (ONE_MD5, ONE_MD5), (2, 1), DIFFERENT),
+        (Criterion.SIZE_AND_TIME, (5, 6), (ONE_MD5, ONE_MD5), (1, 2), DIFFERENT),
+    ],
+)
+def test_a_criterion_looks_at_what_its_name_says(
+    by: Criterion,
+    sizes: tuple[int, int],
+    etags: tuple[str, str],
+    times: tuple[int, int],
+    comparison: Comparison,
+) -> None:
+    one, two = (ObjectRef("key", *seen) for seen in zip(sizes, etags, times, strict=True))
+    assert compare_refs(one, two, digests=True, by=by) is comparison
+
+
+def test_each_criterion_says_what_it_can_miss() -> None:
+    assert CAN_MISS.keys() == set(Criterion)

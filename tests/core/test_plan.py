@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from tests.core import ONE_MD5, OTHER_MD5, ref, transfer
+from worker.core.compare import Criterion
 from worker.core.model import LARGEST_PUT, ObjectRef, Transfer
 from worker.core.plan import plan
 
@@ -98,3 +99,19 @@ def test_a_plan_is_made_as_it_is_taken() -> None:
     steps = plan(transfer(), ((ref(f"{number:09}"), None) for number in taken), digests=True)
     list(itertools.islice(steps, 10))
     assert next(taken) == 10
+
+
+def test_a_step_says_how_the_destination_compares() -> None:
+    pairs = [
+        (ref("absent"), NOWHERE),
+        (ref("different"), ref("different", etag=OTHER_MD5)),
+        (ref("equal"), ref("equal")),
+        (ref("unproven"), ref("unproven", etag=PARTS)),
+    ]
+    steps = plan(transfer(), pairs, digests=True)
+    assert [step.comparison or step.ref.key for step in steps] == [key.key for key, _ in pairs]
+
+
+def test_equal_is_what_the_criterion_takes_for_equal() -> None:
+    pairs = [(ref("a"), ref("a", etag=OTHER_MD5))]
+    assert [step.action for step in plan(transfer(), pairs, digests=True, by=Criterion.SIZE)] == ["equal"]

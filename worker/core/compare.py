@@ -33,6 +33,26 @@ class Comparison(enum.StrEnum):
     UNPROVEN = "unproven"
 
 
+class Criterion(enum.StrEnum):
+    """By what two listed objects are compared. What each can miss is in `CAN_MISS`."""
+
+    ETAG = "etag"
+    """By the table above."""
+    SIZE = "size"
+    """Equal where the sizes are."""
+    SIZE_AND_TIME = "size-and-time"
+    """Equal where the sizes are, and the destination was not written before the source."""
+
+
+CAN_MISS = {
+    Criterion.ETAG: "nothing: what ETags cannot tell, workers find out by checksum before they copy",
+    Criterion.SIZE: "an object overwritten, on either side, by another of the same size",
+    Criterion.SIZE_AND_TIME: "a source overwritten by another of the same size while it was copied, "
+    "and a copy altered since without a change of size",
+}
+"""Which differences a criterion takes for equality."""
+
+
 class Seen(msgspec.Struct, frozen=True):
     """An object as S3 describes it.
 
@@ -64,6 +84,13 @@ def compare(source: Seen, destination: Seen) -> Comparison:
     return Comparison.EQUAL if same else Comparison.DIFFERENT
 
 
-def compare_refs(source: ObjectRef, destination: ObjectRef, *, digests: bool) -> Comparison:
+def compare_refs(
+    source: ObjectRef, destination: ObjectRef, *, digests: bool, by: Criterion = Criterion.ETAG
+) -> Comparison:
     """Compare two listed objects; `digests` says whether both buckets' plain ETags are MD5 digests."""
-    return compare(Seen(source.size, source.etag, digests), Seen(destination.size, destination.etag, digests))
+    if by is Criterion.ETAG:
+        return compare(
+            Seen(source.size, source.etag, digests), Seen(destination.size, destination.etag, digests)
+        )
+    older = by is Criterion.SIZE_AND_TIME and destination.last_modified < source.last_modified
+    return Comparison.DIFFERENT if older or source.size != destination.size else Comparison.EQUAL

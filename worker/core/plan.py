@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from worker.core.compare import Comparison, compare_refs
+from worker.core.compare import Comparison, Criterion, compare_refs
 from worker.core.model import LARGEST_PUT, LONGEST_KEY, ObjectRef, Transfer
 
 
@@ -26,14 +26,22 @@ class Action(enum.StrEnum):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One line of a plan: an action, and the object with what was seen at the destination."""
+    """One line of a plan: an action, the object, and how what the destination holds compares with it.
+
+    `comparison` is None where it holds nothing; `ref.destination_etag` is what was seen there.
+    """
 
     action: Action
     ref: ObjectRef
+    comparison: Comparison | None = None
 
 
 def plan(
-    transfer: Transfer, pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], *, digests: bool
+    transfer: Transfer,
+    pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]],
+    *,
+    digests: bool,
+    by: Criterion = Criterion.ETAG,
 ) -> Iterator[Step]:
     """What to do about each source object of the joined listings, in key order.
 
@@ -41,19 +49,22 @@ def plan(
         transfer: what is copied where.
         pairs: as `core.listing.join` yields them; objects of the destination alone are left alone.
         digests: whether both buckets' plain ETags are MD5 digests; see `core.compare`.
+        by: what makes two objects equal.
 
     A pair that cannot be proven equal is copied: the worker looks at both objects' checksums first.
     """
     for source, destination in pairs:
         if source is None:
             continue
-        seen = "" if destination is None else destination.etag
+        seen, comparison = "", None
+        if destination is not None:
+            seen, comparison = destination.etag, compare_refs(source, destination, digests=digests, by=by)
         ref = msgspec.structs.replace(source, destination_etag=seen)
-        if destination and compare_refs(source, destination, digests=digests) is Comparison.EQUAL:
-            yield Step(Action.EQUAL, ref)
+        if comparison is Comparison.EQUAL:
+            yield Step(Action.EQUAL, ref, comparison)
         elif not 0 < len(transfer.destination_key(ref.key).encode()) <= LONGEST_KEY:
-            yield Step(Action.UNNAMEABLE, ref)
+            yield Step(Action.UNNAMEABLE, ref, comparison)
         elif source.size > LARGEST_PUT:
-            yield Step(Action.TOO_LARGE, ref)
+            yield Step(Action.TOO_LARGE, ref, comparison)
         else:
-            yield Step(Action.COPY, ref)
+            yield Step(Action.COPY, ref, comparison)
