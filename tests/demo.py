@@ -61,7 +61,7 @@ from tests.processes import alive, children, end_tree
 from tests.screen import Screen
 from tests.secrets import Search
 from tests.story import LEASE_SECONDS, NOTICE_SECONDS, DemoError, Story, depth
-from worker.core import cost
+from worker import prices
 
 BIN = Path(sys.executable).parent
 RELEASES = ROOT / ".cache" / "releases"
@@ -341,12 +341,13 @@ def finish(stage: Stage, looks: int) -> None:
 
 def tell_bill(screen: Screen, counts: Counter[str], total: int) -> None:
     """Show what AWS would bill for the requests, all since the stack."""
-    screen.say(f"The bill of all requests to S3 and SQS since then, at the prices of {cost.PRICES_AS_OF}:")
+    table = prices.load()
+    screen.say(f"The bill of all requests to S3 and SQS since then, at the prices of {table.as_of}:")
     billed = {kind: count for kind, count in counts.items() if kind.startswith(("s3:", "sqs:"))}
     width = max(map(len, billed))
-    for kind in sorted(billed, key=lambda kind: (-cost.dollars({kind: billed[kind]}), kind)):
-        screen.show(f"{kind:{width}} {billed[kind]:7,}   ${cost.dollars({kind: billed[kind]}):.7f}")
-    dollars = cost.dollars(billed)
+    for kind in sorted(billed, key=lambda kind: (-table.requests({kind: billed[kind]}), kind)):
+        screen.show(f"{kind:{width}} {billed[kind]:7,}   ${table.requests({kind: billed[kind]}):.7f}")
+    dollars = table.requests(billed)
     screen.show(f"{'together':{width}} {sum(billed.values()):7,}   ${dollars:.7f}")
     screen.show(f"which would be ${dollars / total * 1_000_000:.2f} for a million objects")
 
