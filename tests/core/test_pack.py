@@ -1,10 +1,9 @@
-"""Packing: every object once and in order, every limit kept, little held; and the shuffle."""
+"""Packing: every object once and in order, every limit kept, little held."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from random import Random
 
 import msgspec
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from tests.core import objects, properly, ref, transfer
 from worker.core.message import CopyTask, encode
 from worker.core.model import ObjectRef
-from worker.core.pack import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, pack, shuffle
+from worker.core.pack import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, pack
 
 ID = transfer().id
 GIB = 1024**3
@@ -174,31 +173,3 @@ def test_a_task_is_made_before_the_next_but_one_is_read() -> None:
 
 def test_no_objects_make_no_task() -> None:
     assert list(pack(ID, [])) == []
-
-
-@properly
-@given(st.lists(st.integers()), st.integers(1, 20), st.integers())
-def test_a_shuffle_is_a_permutation_that_its_seed_decides(items: list[int], window: int, seed: int) -> None:
-    shuffled = list(shuffle(items, window, Random(seed)))
-    assert sorted(shuffled) == sorted(items)
-    assert shuffled == list(shuffle(items, window, Random(seed)))
-
-
-@properly
-@given(st.integers(0, 60), st.integers(1, 20), st.integers())
-def test_a_shuffle_looks_no_further_ahead_than_its_window(count: int, window: int, seed: int) -> None:
-    for place, item in enumerate(shuffle(range(count), window, Random(seed))):
-        assert item < place + window
-
-
-def test_a_shuffle_holds_its_window_and_no_more() -> None:
-    taken = itertools.count()
-    for place, _ in enumerate(itertools.islice(shuffle(taken, 10, Random(1)), 1_000)):
-        assert next(taken) <= 11 + 2 * place  # each look takes one as well
-
-
-def test_a_shuffle_mixes() -> None:
-    shuffled = list(shuffle(range(1_000), 100, Random(1)))
-    neighbours = sum(abs(one - two) == 1 for one, two in itertools.pairwise(shuffled))
-    assert neighbours < 100
-    assert list(shuffle(range(1_000), 100, Random(2))) != shuffled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from worker.core.model import ObjectRef
@@ -21,11 +22,13 @@ class RecordingQueue:
         self.calls: list[list[str]] = []
         self.taken: list[Entry] = []
         self._script = list(script)
+        self._lock = threading.Lock()
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
         """See `aws.sqs.Queue.send`."""
-        self.calls.append([entry.body for entry in entries])
-        refused = self._script.pop(0) if self._script else {}
+        with self._lock:
+            self.calls.append([entry.body for entry in entries])
+            refused = self._script.pop(0) if self._script else {}
         if isinstance(refused, Exception):
             raise refused
         self.taken += [entry for entry in entries if entry.body not in refused]

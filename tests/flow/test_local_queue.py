@@ -15,7 +15,7 @@ from worker.core.message import decode
 from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.progress import Report, Tally
 from worker.core.tasks import BATCH_ENTRIES, Depth, Entry
-from worker.flow import submit
+from worker.flow import send, submit
 from worker.flow.local_queue import MOST_FAILURES, MOST_WAITING, ClosedError, Failure, Hub, LocalQueue
 
 TRANSFER = transfer("in/", "out/")
@@ -178,7 +178,7 @@ def test_without_a_supervisor_a_process_learns_so(hub: Hub) -> None:
 
 def test_the_plan_is_held_back_while_workers_are_slow(hub: Hub) -> None:
     """However many objects are listed, so many more than were taken are in memory at most."""
-    objects, ahead = 2_000, MOST_WAITING + submit.WINDOW + 3 * BATCH_ENTRIES
+    objects, ahead = 2_000, MOST_WAITING + send.BLOCK + 3 * BATCH_ENTRIES
     queue, taken, read = LocalQueue(hub.connect()), 0, 0
     faults: list[BaseException] = []
 

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from tests.core import ONE_MD5, OTHER_MD5, keys, properly, ref, transfer
 from tests.flow import RecordingQueue, Shelf
+from worker.core.compare import Criterion
 from worker.core.errors import ConfigurationError, ListingError, ServiceUnavailableError
+from worker.core.filters import Filters
 from worker.core.message import CopyTask, decode
 from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.pack import pack
 from worker.core.plan import Action, Step
-from worker.core.verdict import Finding, Verdict
+from worker.core.verdict import Finding, Match, Verdict
+from worker.flow.send import BLOCK
 from worker.flow.submit import submit
 from worker.flow.verify import verify
 
@@ -57,7 +60,12 @@ def verified(
     """The verdict, and what was reported, a line a finding."""
     found: list[Finding] = []
     verdict = verify(
-        TRANSFER, source=source, destination=destination, digests=digests, on_finding=found.append
+        TRANSFER,
+        source=source,
+        destination=destination,
+        digests=digests,
+        on_finding=found.append,
+        random=Random(1),
     )
     return verdict, [f"{one.match} {one.key}" for one in found]
 
@@ -99,7 +107,8 @@ def test_each_of_many_objects_is_sent_once_in_batches() -> None:
     tasks, counts = submitted((ref(name, 2) for name in names), queue=queue)
     assert sorted(one.key for task in tasks for one in task.objects) == names
     assert counts == {"copy": 5_000, "bytes": 10_000, "tasks": len(tasks)}
-    assert {len(call) for call in queue.calls[:-1]} == {10}
+    assert max(len(call) for call in queue.calls) == 10
+    assert len(queue.calls) == sum(-(-size // 10) for size in block_sizes(len(tasks)))
     assert all(entry.delay == 0 and not entry.attributes for entry in queue.taken)
 
 
@@ -153,6 +162,78 @@ def test_a_queue_that_refuses_ends_the_submission(error: Exception) -> None:
         submitted(SOURCE, queue=RecordingQueue(error))
 
 
+def block_sizes(tasks: int) -> list[int]:
+    """How many tasks each block has."""
+    return [min(BLOCK, tasks - first) for first in range(0, tasks, BLOCK)]
+
+
+MANY = [ref(f"in/{number:05}") for number in range(20_000)]
+
+
+def test_a_key_is_told_once_all_up_to_it_is_sent() -> None:
+    queue = RecordingQueue()
+    told: list[tuple[str, set[str]]] = []
+
+    def sent(key: str) -> None:
+        told.append((key, {one.key for entry in queue.taken for one in decode(entry.body, TRANSFER).objects}))
+
+    submit(TRANSFER, queue, source=MANY, destination=[], digests=True, random=Random(1), on_sent=sent)
+    assert len(told) > 1
+    assert told[-1][0] == MANY[-1].key
+    for key, sent_by_then in told:
+        assert sent_by_then == {one.key for one in MANY if one.key <= key}
+
+
+def test_a_block_that_fails_is_not_told() -> None:
+    told: list[str] = []
+    queue = RecordingQueue(*[{}] * 14, ConfigurationError("no such queue"))
+    with pytest.raises(ConfigurationError, match="no such queue"):
+        submit(
+            TRANSFER, queue, source=MANY, destination=[], digests=True, random=Random(1), on_sent=told.append
+        )
+    assert len(told) == 1
+
+
+def test_what_was_told_is_where_to_go_on_from() -> None:
+    """A run that ends in each of its blocks in turn, and the one after: together they send all."""
+    for calls in (0, 3, 11, 12):
+        queue, told = RecordingQueue(*[{}] * calls, ConfigurationError("killed")), [""]
+        with pytest.raises(ConfigurationError, match="killed"):
+            submit(
+                TRANSFER, queue, source=MANY, destination=[], digests=True, random=Random(1),
+                on_sent=told.append,
+            )  # fmt: skip
+        rest = [one for one in MANY if one.key > told[-1]]
+        submit(TRANSFER, queue, source=rest, destination=[], digests=True, random=Random(2))
+        sent = Counter(one.key for entry in queue.taken for one in decode(entry.body, TRANSFER).objects)
+        assert sent.keys() == {one.key for one in MANY}
+        twice = [key for key, times in sent.items() if times > 1]
+        assert len(twice) <= BLOCK * 1_000
+        assert all(key > told[-1] for key in twice)
+
+
+def test_without_a_queue_tasks_are_counted_alone() -> None:
+    dry = submit(TRANSFER, None, source=MANY, destination=[], digests=True, random=Random(1))
+    assert dry == submitted(MANY)[1]
+    assert dry["tasks"] > BLOCK
+
+
+def test_filters_and_criterion_decide_what_is_sent() -> None:
+    queue = RecordingQueue()
+    counts = submit(
+        TRANSFER,
+        queue,
+        source=[ref("in/a.gz"), ref("in/b.gz"), ref("in/c.txt")],
+        destination=[ref("out/a.gz", etag=OTHER_MD5)],
+        digests=True,
+        random=Random(1),
+        filters=Filters(include=("*.gz",)),
+        by=Criterion.SIZE,
+    )
+    assert lines(decode(entry.body, TRANSFER) for entry in queue.taken) == ["in/b.gz seen=''"]
+    assert counts == {"equal": 1, "copy": 1, "bytes": 1, "tasks": 1}
+
+
 def broken() -> Iterator[ObjectRef]:
     """A listing that fails on its way."""
     yield ref("in/a")
@@ -199,9 +280,9 @@ def test_tasks_are_sent_while_the_listing_goes_on() -> None:
 
     with pytest.raises(ServiceUnavailableError, match="stop"):
         submitted(source(), queue=queue)
-    assert len(queue.taken) == 10
-    # A window of tasks and a batch are held, and the object that began the next task.
-    held = itertools.islice(pack(TRANSFER.id, (ref(f"in/{number:06}") for number in range(20_000))), 110)
+    assert len(queue.taken) == BLOCK
+    # A block of tasks is held, and the object that began the next task.
+    held = itertools.islice(pack(TRANSFER.id, (ref(f"in/{number:06}") for number in range(20_000))), BLOCK)
     assert listed <= sum(len(task.objects) for task in held) + 2
 
 
@@ -223,6 +304,36 @@ def test_equal_sides_are_proven_without_a_word() -> None:
     assert reported == []
 
 
+def test_what_is_missing_or_different_is_sent_again() -> None:
+    queue = RecordingQueue()
+    verdict = verify(
+        TRANSFER,
+        source=[*SOURCE, ref("in/zoo.txt")],
+        destination=DESTINATION,
+        digests=True,
+        on_finding=lambda _finding: None,
+        filters=Filters(exclude=("zoo*",)),
+        queue=queue,
+        random=Random(1),
+    )
+    assert str(verdict) == "verdict: equal 1, different 1, missing 1, extra 1, unproven 1"
+    assert lines(decode(entry.body, TRANSFER) for entry in queue.taken) == [
+        "in/absent seen=''",
+        f"in/different seen={OTHER_MD5!r}",
+    ]
+
+
+def test_what_can_never_be_copied_is_missing_and_not_sent() -> None:
+    queue = RecordingQueue()
+    here = transfer("in/", "")
+    verdict = verify(
+        here, source=[ref("in/")], destination=[], digests=True, on_finding=lambda _finding: None,
+        queue=queue, random=Random(1),
+    )  # fmt: skip
+    assert verdict.counts == {Match.MISSING: 1}
+    assert queue.taken == []
+
+
 def test_a_verdict_tells_its_progress() -> None:
     seen: list[int] = []
     verify(
@@ -232,6 +343,7 @@ def test_a_verdict_tells_its_progress() -> None:
         digests=True,
         on_finding=lambda _finding: None,
         on_progress=seen.append,
+        random=Random(1),
     )
     assert sum(seen) == 5
 

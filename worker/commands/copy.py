@@ -11,7 +11,15 @@ from random import Random
 from worker import config, screen
 from worker.aws.s3 import Bucket
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import WHY, has_digest_etags, left_alone
+from worker.commands.planned import (
+    WHY,
+    filters,
+    has_digest_etags,
+    left_alone,
+    offer_comparison,
+    offer_filters,
+)
+from worker.core.compare import Criterion
 from worker.core.model import Kind
 from worker.flow import child, log, supervise
 from worker.flow.local import LocalTransfer
@@ -31,11 +39,14 @@ def offer(commands: Commands) -> None:
     config.add_endpoints(command)
     for name in ("processes", "streams", "drain-seconds", "log-level"):
         config.add_option(command, name)
+    offer_comparison(command)
+    offer_filters(command)
 
 
 def _copy(options: argparse.Namespace) -> int:
     transfer, hub, began = config.transfer(options), Hub(), time.monotonic()
     config.refuse_proxies(transfer)
+    wanted = filters(options)
     settings = child.ChildSettings(
         transfer=transfer,
         queue_url=None,
@@ -66,6 +77,8 @@ def _copy(options: argparse.Namespace) -> int:
             destination=destination.list(),
             digests=has_digest_etags(source, destination),
             random=Random(),  # noqa: S311 - an order of tasks, no secret
+            filters=wanted,
+            by=Criterion(options.compare),
             counts=counts,
             on_step=lambda step: shown.say(left_alone(step)),
         )

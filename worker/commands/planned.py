@@ -1,9 +1,18 @@
-"""What `copy` and `submit` share: how objects are compared, and what is said of those left alone."""
+"""What `copy`, `plan`, `submit` and `verify` share: which objects they are about, and how these compare."""
 
 from __future__ import annotations
 
+import argparse
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 from worker.aws.s3 import Bucket
+from worker.core.compare import CAN_MISS, Criterion
+from worker.core.errors import UsageError
+from worker.core.filters import Filters
 from worker.core.plan import Action, Step
+from worker.core.quantities import parse_age, parse_size
 from worker.flow import log
 
 WHY = {
@@ -21,3 +30,83 @@ def has_digest_etags(*buckets: Bucket) -> bool:
 def left_alone(step: Step) -> str:
     """A line that names an object left alone, and why."""
     return f"{step.action}  {log.printable(step.ref.key)}  ({WHY[step.action]})"
+
+
+def offer_filters(command: argparse.ArgumentParser) -> None:
+    """Offer what an object must be for the command to be about it."""
+    group = command.add_argument_group(
+        "filters", "objects that do not pass all of these are left out, and are no findings"
+    )
+    group.add_argument(
+        "--include",
+        metavar="GLOB",
+        action="append",
+        help="only keys that match, without the source's prefix; * stands for slashes too; may be given "
+        "again, for keys that match any",
+    )
+    group.add_argument(
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        help="no keys that match, whatever --include says; may be given again",
+    )
+    group.add_argument("--min-size", metavar="SIZE", help="no smaller objects; bytes, or such as 64KiB or 5G")
+    group.add_argument("--max-size", metavar="SIZE", help="no larger objects")
+    group.add_argument(
+        "--newer-than",
+        metavar="AGE",
+        help="only objects last modified since; an age such as 12h or 30d, or a time such as 2026-11-01",
+    )
+    group.add_argument("--older-than", metavar="AGE", help="only objects last modified before; as above")
+    group.add_argument(
+        "--source-storage-class",
+        metavar="CLASS",
+        action="append",
+        dest="storage_classes",
+        help="only objects of this storage class, such as STANDARD_IA; may be given again",
+    )
+
+
+def offer_comparison(command: argparse.ArgumentParser) -> None:
+    """Offer what makes two objects equal."""
+    misses = "; ".join(f"{criterion} can miss {CAN_MISS[criterion]}" for criterion in Criterion)
+    command.add_argument(
+        "--compare",
+        metavar="|".join(Criterion),
+        choices=tuple(Criterion),
+        default=Criterion.ETAG,
+        help=f"what makes an object equal to its source; default {Criterion.ETAG}; {misses}",
+    )
+
+
+def filters(options: argparse.Namespace) -> Filters:
+    """The filters that the options ask for.
+
+    Raises:
+        UsageError: one cannot be read.
+    """
+    now = time.time()
+
+    def moment(text: str) -> float:
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            return now - parse_age(text)
+
+    def read(name: str, reading: Callable[[str], float]) -> float | None:
+        text: str | None = getattr(options, name)
+        try:
+            return None if text is None else reading(text)
+        except ValueError as error:
+            raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
+
+    smallest, largest = read("min_size", parse_size), read("max_size", parse_size)
+    return Filters(
+        include=tuple(options.include or ()),
+        exclude=tuple(options.exclude or ()),
+        min_size=int(smallest or 0),
+        max_size=None if largest is None else int(largest),
+        modified_after=read("newer_than", moment),
+        modified_before=read("older_than", moment),
+        storage_classes=tuple(options.storage_classes or ()),
+    )

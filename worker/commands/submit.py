@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
+import msgspec
+
 from worker import config
+from worker.aws.note import Note
 from worker.aws.s3 import Bucket
 from worker.aws.sqs import Queue
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import WHY, has_digest_etags, left_alone
+from worker.commands.planned import (
+    WHY,
+    filters,
+    has_digest_etags,
+    left_alone,
+    offer_comparison,
+    offer_filters,
+)
+from worker.core import checkpoint
+from worker.core.checkpoint import Checkpoint
+from worker.core.compare import Criterion
+from worker.core.errors import UsageError
+from worker.core.model import ObjectRef, parse_uri
 from worker.core.plan import Action, Step
 from worker.flow import listing_files
+from worker.flow.checkpoints import FileKeeper, Keeper
 from worker.flow.submit import submit
 from worker.screen import bar
 
@@ -32,15 +50,34 @@ def offer(commands: Commands) -> None:
         help="list the source from a saved file, not from its bucket: what `aws s3api list-objects-v2` "
         "printed as JSON, plain or .gz; or from a folder of such files; may be given again",
     )
+    command.add_argument(
+        "--checkpoint",
+        metavar="PLACE",
+        help="a file, or s3://bucket/key, that keeps how far this has come: the same command goes on from "
+        "there once it was interrupted",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="say what would be sent, and send nothing; needs no queue"
+    )
+    offer_comparison(command)
+    offer_filters(command)
 
 
 def _submit(options: argparse.Namespace) -> int:
-    transfer, queue = config.transfer(options), Queue(config.queue_url(options))
+    transfer, wanted, by = config.transfer(options), filters(options), Criterion(options.compare)
+    queue = None if options.dry_run else Queue(config.queue_url(options))
     files = listing_files.find(options.listings) if options.listings else []
-    source = Bucket(transfer.source, "source")
-    destination = Bucket(transfer.destination, "destination")
-    queue.depth()
+    place = None if options.dry_run or not options.checkpoint else _keeper(options.checkpoint)
+    asked = [msgspec.to_builtins(wanted), by, [str(file) for file in files]]
+    begun = _resumed(place, checkpoint.begin(transfer, asked))
+    if begun.complete:
+        print(f"all was sent before, says {place}; delete it to submit again")
+        return 0
+    source, destination = Bucket(transfer.source, "source"), Bucket(transfer.destination, "destination")
+    if queue:
+        queue.depth()
     destination.probe()
+    after = begun.sent_through or ""
     with bar("submitting") as shown:
 
         def report(step: Step) -> None:
@@ -49,15 +86,55 @@ def _submit(options: argparse.Namespace) -> int:
         counts = submit(
             transfer,
             queue,
-            source=listing_files.merged(files, transfer.source.prefix) if files else source.list(),
-            destination=destination.list(),
+            source=_after(listing_files.merged(files, transfer.source.prefix), after)
+            if files
+            else source.list(after),
+            destination=destination.list(transfer.destination_key(after) if after else ""),
             digests=has_digest_etags(destination) if files else has_digest_etags(source, destination),
             random=Random(),  # noqa: S311 - an order of tasks, no secret
+            filters=wanted,
+            by=by,
             on_progress=shown.update,
             on_step=report,
+            on_sent=_keep(place, begun),
         )
+    if place:
+        place.write(checkpoint.encode(msgspec.structs.replace(begun, complete=True)))
     listed = sum(counts[action] for action in Action)
     parts = ", ".join(f"{counts[action]:,} {action}" for action in Action)
-    print(f"listed {listed:,} objects: {parts}")
-    print(f"sent {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")
+    sent = "would send" if options.dry_run else "sent"
+    print(f"listed {listed:,} objects{f' after {after!r}' if after else ''}: {parts}")
+    print(f"{sent} {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")
     return 1 if any(counts[action] for action in WHY) else 0
+
+
+def _keeper(place: str) -> Keeper:
+    if not place.startswith("s3://"):
+        return FileKeeper(Path(place))
+    bucket, key = parse_uri(place)
+    if not key:
+        raise UsageError(f"--checkpoint {place!r}: no key; write s3://bucket/key")
+    return Note(config.endpoint_of(bucket), key)
+
+
+def _resumed(place: Keeper | None, fresh: Checkpoint) -> Checkpoint:
+    """Where to go on from; a checkpoint that cannot be written is found out before anything is sent."""
+    if place is None:
+        return fresh
+    kept = place.read()
+    begun = fresh if kept is None else checkpoint.resume(kept, fresh, str(place))
+    place.write(checkpoint.encode(begun))
+    return begun
+
+
+def _keep(place: Keeper | None, begun: Checkpoint) -> Callable[[str], None]:
+    def keep(key: str) -> None:
+        if place:
+            place.write(checkpoint.encode(msgspec.structs.replace(begun, sent_through=key)))
+
+    return keep
+
+
+def _after(refs: Iterable[ObjectRef], key: str) -> Iterable[ObjectRef]:
+    """What comes after a key in a listing that can be read from its start alone."""
+    return itertools.dropwhile(lambda ref: ref.key <= key, refs) if key else refs

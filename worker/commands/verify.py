@@ -3,37 +3,86 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+
+import msgspec
 
 from worker import config
+from worker.aws.reader import WireReader
 from worker.aws.s3 import Bucket
+from worker.aws.sqs import Queue
+from worker.aws.wire import trust
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import has_digest_etags
-from worker.core.verdict import Finding
+from worker.commands.planned import filters, has_digest_etags, offer_filters
+from worker.core.model import Transfer
+from worker.core.verdict import Finding, Match, Verdict
 from worker.flow import log
+from worker.flow.deep import deepened
 from worker.flow.verify import verify
 from worker.screen import bar
 
 
 def offer(commands: Commands) -> None:
     """Offer the command."""
-    config.add_endpoints(add(commands, "verify", _verify, "compare the two sides, object by object"))
+    command = add(commands, "verify", _verify, "compare the two sides, object by object")
+    config.add_endpoints(command)
+    command.add_argument(
+        "--deep",
+        action="store_true",
+        help="resolve what the listings cannot prove: by the checksums that S3 stores, else by reading; "
+        "--streams objects at a time",
+    )
+    command.add_argument(
+        "--submit", action="store_true", help="queue a task for what is missing or different, in --queue"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="a line of JSON for each finding, and one for the verdict"
+    )
+    for name in ("queue", "streams"):
+        config.add_option(command, name)
+    offer_filters(command)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    transfer = config.transfer(options)
+    transfer, wanted, random = config.transfer(options), filters(options), Random()  # noqa: S311 - jitter
+    queue = Queue(config.queue_url(options)) if options.submit else None
     source, destination = Bucket(transfer.source, "source"), Bucket(transfer.destination, "destination")
+    if queue:
+        queue.depth()
     with bar("verifying") as shown:
-
-        def report(finding: Finding) -> None:
-            shown.write(f"{finding.match:9}  {log.printable(finding.key)}  ({finding.why})")
-
         verdict = verify(
             transfer,
             source=source.list(),
             destination=destination.list(),
             digests=has_digest_etags(source, destination),
-            on_finding=report,
+            on_finding=lambda one: shown.write((_json if options.json else _text)(one), file=sys.stdout),
             on_progress=shown.update,
+            filters=wanted,
+            deepen=_deepen(transfer, config.integer(options, "streams"), random) if options.deep else iter,
+            queue=queue,
+            random=random,
         )
-    print(verdict)
+    print(_json_verdict(verdict) if options.json else verdict)
     return 0 if verdict.proven else 1
+
+
+def _deepen(transfer: Transfer, streams: int, random: Random) -> partial[Iterator[Finding]]:
+    config.refuse_proxies(transfer)
+    reader = WireReader(transfer, threads=streams, context=trust(config.ca_bundle()))
+    return partial(deepened, reader=reader, threads=streams, random=random)
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.match:9}  {log.printable(finding.key)}  ({finding.why})"
+
+
+def _json(finding: Finding) -> str:
+    return msgspec.json.encode({"match": finding.match, "key": finding.key, "why": finding.why}).decode()
+
+
+def _json_verdict(verdict: Verdict) -> str:
+    counts = {match: verdict.counts[match] for match in Match}
+    return msgspec.json.encode({"verdict": counts, "proven": verdict.proven}).decode()

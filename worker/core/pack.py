@@ -8,15 +8,11 @@ hundred objects spreads over several workers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from random import Random
-from typing import TypeVar
 
 import msgspec
 
 from worker.core.message import CopyTask, common_prefix, encode, to_ascii_json
 from worker.core.model import ObjectRef
-
-_T = TypeVar("_T")
 
 MESSAGE_BYTES = 61_440
 _ENVELOPE_BYTES = len(encode(CopyTask("0" * 16, (), 9_999)))
@@ -106,20 +102,3 @@ def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMI
             current = _Pack(ref, row_bytes)
     if current is not None:
         yield CopyTask(transfer, tuple(current.refs))
-
-
-def shuffle(tasks: Iterable[_T], window: int, random: Random) -> Iterator[_T]:
-    """The same tasks in an order that spreads load: key order hammers one partition of S3 at a time.
-
-    S3 serves about 3,500 writes a second per partitioned prefix (S3 User Guide, "Best practices design
-    patterns"). At most `window` tasks are held.
-    """
-    held: list[_T] = []
-    for task in tasks:
-        held.append(task)
-        if len(held) >= window:
-            pick = random.randrange(len(held))
-            held[pick], held[-1] = held[-1], held[pick]
-            yield held.pop()
-    random.shuffle(held)
-    yield from held

@@ -35,6 +35,8 @@ class Finding(msgspec.Struct, frozen=True):
     match: Match
     key: str
     why: str = ""
+    source: ObjectRef | None = None
+    destination: ObjectRef | None = None
 
 
 def findings(
@@ -44,12 +46,18 @@ def findings(
     for source, destination in pairs:
         if source is None:
             assert destination is not None
-            yield Finding(Match.EXTRA, destination.key, "not at the source")
+            yield Finding(Match.EXTRA, destination.key, "not at the source", None, destination)
         elif destination is None:
-            yield Finding(Match.MISSING, source.key, "not at the destination")
+            yield Finding(Match.MISSING, source.key, "not at the destination", source)
         else:
             match = _MATCH[compare_refs(source, destination, digests=digests)]
-            yield Finding(match, source.key, "" if match is Match.EQUAL else _why(source, destination))
+            why = "" if match is Match.EQUAL else _why(source, destination)
+            yield Finding(match, source.key, why, source, destination)
+
+
+def resolved(finding: Finding, comparison: Comparison, why: str) -> Finding:
+    """An unproven finding, once more is known of its pair."""
+    return msgspec.structs.replace(finding, match=_MATCH[comparison], why=why)
 
 
 def _why(source: ObjectRef, destination: ObjectRef) -> str:

@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
+from worker.core.compare import Criterion
+from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.listing import in_order, join
-from worker.core.message import CopyTask, encode
+from worker.core.message import CopyTask
 from worker.core.model import ObjectRef, Transfer
-from worker.core.pack import pack, shuffle
+from worker.core.pack import pack
 from worker.core.plan import Action, Step, plan
-from worker.core.tasks import Entry, Sender
-from worker.flow.outbox import batches, send_batch
-
-WINDOW = 100
-"""Tasks held to be shuffled; at most six MiB of messages."""
-
-_SEND_TRIES = 8
+from worker.core.tasks import Sender
+from worker.flow.send import send_tasks
 
 Progress = Callable[[int], object]
 
 
 def submit(
     transfer: Transfer,
-    queue: Sender,
+    queue: Sender | None,
     *,
     source: Iterable[ObjectRef],
     destination: Iterable[ObjectRef],
     digests: bool,
     random: Random,
+    filters: Filters = EVERYTHING,
+    by: Criterion = Criterion.ETAG,
     counts: Counter[str] | None = None,
     on_progress: Progress = lambda _objects: None,
     on_step: Callable[[Step], object] = lambda _step: None,
+    on_sent: Callable[[str], object] = lambda _key: None,
 ) -> Counter[str]:
     """Send a task for whatever the destination lacks.
 
     Args:
         transfer: what is copied where.
-        queue: where the tasks go.
+        queue: where the tasks go; None to send nothing.
         source: listing of the source, in key order.
         destination: listing of the destination, in key order.
         digests: whether both buckets' plain ETags are MD5 digests.
         random: for the order of tasks and the jitter of pauses.
+        filters: which of the source's objects this is about.
+        by: what makes two objects equal.
         counts: filled as it goes, for whoever watches from another thread.
         on_progress: told the number of source objects seen, now and then.
         on_step: told each step that is neither a copy nor equal.
+        on_sent: told a source key, once all tasks for the objects up to it are sent.
 
     Returns:
         Objects by action, and the `bytes` and `tasks` that were sent.
@@ -56,13 +58,15 @@ def submit(
         FleetcopyError: a bucket or the queue refuses; what was sent stays sent, and a rerun sends the rest.
     """
     counts = Counter() if counts is None else counts
+    sieve = Sieve(filters, transfer.source.prefix)
 
     def to_copy() -> Iterator[ObjectRef]:
         pairs = join(
             in_order(source, transfer.source.prefix, transfer.source.uri),
             in_order(destination, transfer.destination.prefix, transfer.destination.uri),
         )
-        for step in plan(transfer, pairs, digests=digests):
+        taken = sieve.pairs(pairs, transfer.destination.prefix)
+        for step in plan(transfer, taken, digests=digests, by=by):
             counts[step.action] += 1
             on_progress(1)
             if step.action is Action.COPY:
@@ -71,12 +75,13 @@ def submit(
             elif step.action is not Action.EQUAL:
                 on_step(step)
 
-    tasks = shuffle(pack(transfer.id, to_copy()), WINDOW, random)
-    for batch in batches(_entries(tasks)):
-        counts["tasks"] += len(batch)
-        send_batch(queue, batch, random, time.sleep, tries=_SEND_TRIES)
+    def sent(block: list[CopyTask]) -> None:
+        counts["tasks"] += len(block)
+        on_sent(block[-1].objects[-1].key)
+
+    tasks = pack(transfer.id, to_copy())
+    if queue is None:
+        counts["tasks"] += sum(1 for _ in tasks)
+    else:
+        send_tasks(queue, tasks, random, sent)
     return counts
-
-
-def _entries(tasks: Iterable[CopyTask]) -> Iterator[Entry]:
-    return (Entry(encode(task)) for task in tasks)

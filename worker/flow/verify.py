@@ -1,12 +1,22 @@
-"""Verifying a transfer: both listings merged in order, each pair judged."""
+"""Verifying a transfer: both listings merged in order, each pair judged, and what is lacking sent again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
 
+from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.listing import in_order, join
 from worker.core.model import ObjectRef, Transfer
+from worker.core.pack import pack
+from worker.core.plan import Action, plan
+from worker.core.tasks import Sender
 from worker.core.verdict import Finding, Match, Verdict, findings
+from worker.flow.send import send_tasks
+
+Deepen = Callable[[Iterator[Finding]], Iterator[Finding]]
+
+_LACKING = frozenset({Match.MISSING, Match.DIFFERENT})
 
 
 def verify(
@@ -17,6 +27,10 @@ def verify(
     digests: bool,
     on_finding: Callable[[Finding], object],
     on_progress: Callable[[int], object] = lambda _objects: None,
+    filters: Filters = EVERYTHING,
+    deepen: Deepen = iter,
+    queue: Sender | None = None,
+    random: Random,
 ) -> Verdict:
     """Compare the two sides, in constant memory.
 
@@ -25,21 +39,38 @@ def verify(
         source: listing of the source, in key order.
         destination: listing of the destination, in key order.
         digests: whether both buckets' plain ETags are MD5 digests.
-        on_finding: told each pair that is not equal.
+        on_finding: told each pair that is not equal, in key order.
         on_progress: told the number of pairs compared, now and then.
+        filters: which of the source's objects this is about.
+        deepen: resolves what listings cannot prove; see `flow.deep`.
+        queue: where to send a task for what is missing or different; None to send nothing.
+        random: for the order of those tasks and the jitter of pauses.
 
     Raises:
         ListingError: a listing is out of order.
-        FleetcopyError: a bucket refuses.
+        FleetcopyError: a bucket or the queue refuses.
     """
     verdict = Verdict()
-    pairs = join(
+    joined = join(
         in_order(source, transfer.source.prefix, transfer.source.uri),
         in_order(destination, transfer.destination.prefix, transfer.destination.uri),
     )
-    for finding in findings(pairs, digests=digests):
-        verdict.add(finding)
-        on_progress(1)
-        if finding.match is not Match.EQUAL:
-            on_finding(finding)
+    pairs = Sieve(filters, transfer.source.prefix).pairs(joined, transfer.destination.prefix)
+
+    def lacking() -> Iterator[tuple[ObjectRef | None, ObjectRef | None]]:
+        for finding in deepen(findings(pairs, digests=digests)):
+            verdict.add(finding)
+            on_progress(1)
+            if finding.match is not Match.EQUAL:
+                on_finding(finding)
+            if finding.match in _LACKING:
+                yield finding.source, finding.destination
+
+    steps = plan(transfer, lacking(), digests=digests)
+    refs = (step.ref for step in steps if step.action is Action.COPY)
+    if queue is None:
+        for _ in refs:
+            pass
+    else:
+        send_tasks(queue, pack(transfer.id, refs), random)
     return verdict

@@ -1,0 +1,45 @@
+"""A checkpoint goes on from where it was, and from no other submission's."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from tests.core import keys, properly, transfer
+from worker.core.checkpoint import Checkpoint, begin, encode, resume
+from worker.core.errors import UsageError
+
+HERE = transfer("in/", "out/")
+
+
+@properly
+@given(keys())
+def test_what_was_kept_is_gone_on_from(key: str) -> None:
+    fresh = begin(HERE, ["*", 1])
+    kept = msgspec.structs.replace(fresh, sent_through=key)
+    assert resume(encode(kept), fresh, "here") == kept
+
+
+@pytest.mark.parametrize(
+    ("kept", "complaint"),
+    [
+        (b"", "here is not a checkpoint"),
+        (b"{}", "here is not a checkpoint"),
+        (b"\xff", "here is not a checkpoint"),
+        (encode(begin(HERE, "x"))[:-9], "here is not a checkpoint"),
+        (encode(begin(HERE, "x")).replace(b'"v":1', b'"v":2'), "here is not a checkpoint"),
+        (encode(begin(transfer("in/", "elsewhere/"), "x")), "another transfer"),
+        (encode(begin(HERE, "y")), "other filters, comparison or listing"),
+    ],
+)
+def test_what_is_not_this_submission_s_is_refused(kept: bytes, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        resume(kept, begin(HERE, "x"), "here")
+
+
+def test_a_checkpoint_names_no_bucket() -> None:
+    assert set(msgspec.json.decode(encode(begin(HERE, "x")))) == {
+        f.name for f in msgspec.structs.fields(Checkpoint)
+    }
+    assert b"source" not in encode(begin(HERE, "x"))
