@@ -29,6 +29,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "copy", _copy, "copy on this machine what differs, without a queue")
     config.add_endpoints(command)
+    config.add_copies(command)
     for name in ("processes", "streams", "drain-seconds", "log-level"):
         config.add_option(command, name)
 

@@ -22,6 +22,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "submit", _submit, "list both sides and queue a task for what differs")
     config.add_endpoints(command)
+    config.add_option(command, "request-payer")
     config.add_option(command, "queue")
     command.add_argument(
         "--from",

@@ -16,7 +16,9 @@ from worker.screen import bar
 
 def offer(commands: Commands) -> None:
     """Offer the command."""
-    config.add_endpoints(add(commands, "verify", _verify, "compare the two sides, object by object"))
+    command = add(commands, "verify", _verify, "compare the two sides, object by object")
+    config.add_endpoints(command)
+    config.add_option(command, "request-payer")
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -33,6 +33,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "work", _work, "copy what the queue's tasks name")
     config.add_endpoints(command)
+    config.add_copies(command)
     for name in ("queue", "processes", "streams", "visibility-seconds", "drain-seconds"):
         config.add_option(command, name)
     command.add_argument(
