@@ -62,7 +62,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
 
 
 class Transfer(msgspec.Struct, frozen=True):
-    """What is copied where, and how. Its id, a hash of what and where, is how a task names it unmistakably."""
+    """What is copied where, and how. A task names it unmistakably by its id, a hash of what and where."""
 
     source: Endpoint
     destination: Endpoint
@@ -133,6 +133,8 @@ class Kind(enum.StrEnum):
     FAILED = "failed"
     UNTOUCHED = "untouched"
     """Not begun, or cancelled: another delivery will see to it."""
+    HANDED_ON = "handed on"
+    """Led to other tasks, which will see to it; a step of a large object's, or of a listing's."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -140,7 +142,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: see `Kind`.
-        bytes: moved, when copied.
+        bytes: moved by this delivery.
         proof: when copied.
         error: when failed or untouched by a fault.
     """
