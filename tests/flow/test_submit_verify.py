@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.core import ONE_MD5, OTHER_MD5, keys, properly, ref, transfer
 from tests.flow import RecordingQueue, Shelf
 from worker.core.errors import ConfigurationError, ListingError, ServiceUnavailableError
-from worker.core.message import CopyTask, decode
+from worker.core.message import Task, decode
 from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.pack import pack
 from worker.core.plan import Action, Step
@@ -32,7 +32,7 @@ def submitted(
     *,
     digests: bool = True,
     seed: int = 1,
-) -> tuple[list[CopyTask], Counter[str]]:
+) -> tuple[list[Task], Counter[str]]:
     """Tasks as a worker reads them, and the counts."""
     queue = queue or RecordingQueue()
     counts = submit(
@@ -46,7 +46,7 @@ def submitted(
     return [decode(entry.body, TRANSFER) for entry in queue.taken], counts
 
 
-def lines(tasks: Iterable[CopyTask]) -> list[str]:
+def lines(tasks: Iterable[Task]) -> list[str]:
     """The objects of all tasks, a line each, sorted."""
     return sorted(f"{one.key} seen={one.destination_etag!r}" for task in tasks for one in task.objects)
 
