@@ -316,4 +316,4 @@ def test_cancelled_in_the_middle(pair: Pair, more: int) -> None:
 
 def test_look_sees_archived_objects(pair: Pair) -> None:
     ref = pair.put(b"abc", StorageClass="GLACIER")
-    assert pair.transferrer.look(ref) == (Seen(3, ref.etag), None)
+    assert pair.transferrer.look(ref) == (Seen(3, ref.etag, storage_class="GLACIER"), None)

@@ -9,9 +9,9 @@ from collections import Counter
 from random import Random
 
 from worker import config, screen
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import WHY, has_digest_etags, left_alone
+from worker.commands.planned import WHY, check_tags, has_digest_etags, left_alone
 from worker.core.model import Kind
 from worker.flow import child, log, supervise
 from worker.flow.local import LocalTransfer
@@ -58,8 +58,8 @@ def _copy(options: argparse.Namespace) -> int:
     )
 
     def plan(counts: Counter[str]) -> None:
-        source = Bucket(transfer.source, "source")
-        destination = Bucket(transfer.destination, "destination")
+        source, destination = sides(transfer)
+        check_tags(source, transfer.options)
         submit(
             transfer,
             hub,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worker.aws.s3 import Bucket
+from worker.core.options import Options
 from worker.core.plan import Action, Step
 from worker.flow import log
 
@@ -16,6 +17,16 @@ WHY = {
 def has_digest_etags(*buckets: Bucket) -> bool:
     """Whether plain ETags are MD5 digests in all of these."""
     return all(bucket.has_digest_etags() for bucket in buckets)
+
+
+def check_tags(source: Bucket, options: Options) -> None:
+    """Fail before anything is copied where tags would be lost unnoticed.
+
+    Raises:
+        ConfigurationError: they are to be kept, and may not be read.
+    """
+    if options.tags == "copy":
+        source.probe_tags()
 
 
 def left_alone(step: Step) -> str:

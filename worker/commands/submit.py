@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from worker import config
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import WHY, has_digest_etags, left_alone
@@ -38,8 +38,7 @@ def offer(commands: Commands) -> None:
 def _submit(options: argparse.Namespace) -> int:
     transfer, queue = config.transfer(options), Queue(config.queue_url(options))
     files = listing_files.find(options.listings) if options.listings else []
-    source = Bucket(transfer.source, "source")
-    destination = Bucket(transfer.destination, "destination")
+    source, destination = sides(transfer)
     queue.depth()
     destination.probe()
     with bar("submitting") as shown:

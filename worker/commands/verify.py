@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from worker import config
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import has_digest_etags
 from worker.core.verdict import Finding
@@ -23,7 +23,7 @@ def offer(commands: Commands) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     transfer = config.transfer(options)
-    source, destination = Bucket(transfer.source, "source"), Bucket(transfer.destination, "destination")
+    source, destination = sides(transfer)
     with bar("verifying") as shown:
 
         def report(finding: Finding) -> None:
