@@ -60,7 +60,8 @@ class Command:
 
     def __init__(self, environment: dict[str, str]) -> None:
         # A run that is broken off leaves workers to drain against a queue that is gone: not for long.
-        self.environment = environment | {"FLEETCOPY_DRAIN_SECONDS": "10"}
+        # Within one embedded AWS all could be copied without the way that is to be tested.
+        self.environment = environment | {"FLEETCOPY_DRAIN_SECONDS": "10", "FLEETCOPY_STRATEGY": "stream"}
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start it, its output piped."""

@@ -264,6 +264,30 @@ def test_an_unknown_log_level(fleetcopy: Command, ground: Ground) -> None:
     assert_told(done, 2, "--log-level", "'loud'", "debug, info, warning")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("strategy", "fast", "auto, server-side, stream"),
+        ("tags", "yes", "copy, ignore"),
+        ("storage-class", "standard", "STANDARD, STANDARD_IA"),
+        ("acl", "mine", "bucket-owner-full-control"),
+        ("sse", "kms", "AES256, aws:kms, aws:kms:dsse"),
+        ("object-lock", "on", "copy, ignore"),
+        ("request-payer", "requester", "pay for the requests"),
+    ],
+)
+def test_how_to_copy_is_spelt_in_one_way(fleetcopy: Command, name: str, value: str, words: str) -> None:
+    assert_told(fleetcopy("copy", "s3://a1a", "s3://b1b", f"--{name}={value}"), 2, f"--{name}", words)
+    variable = f"FLEETCOPY_{name.upper().replace('-', '_')}"
+    done = fleetcopy("work", "s3://a1a", "s3://b1b", "--queue=http://127.0.0.1/1/q", **{variable: value})
+    assert_told(done, 2, f"${variable}", repr(value), words)
+
+
+def test_a_key_without_encryption(fleetcopy: Command) -> None:
+    done = fleetcopy("copy", "s3://a1a", "s3://b1b", "--sse-kms-key-id=k", "--sse=AES256")
+    assert_told(done, 2, "--sse aws:kms")
+
+
 def test_a_visibility_that_sqs_does_not_take(fleetcopy: Command, ground: Ground) -> None:
     """SQS leases last 12 hours at most."""
     process = fleetcopy.start("work", *ground.queued, "--processes=1", "--visibility-seconds=100000")

@@ -15,6 +15,7 @@ import msgspec
 from worker.core import credentials
 from worker.core.errors import Side, UsageError
 from worker.core.model import Endpoint, Transfer, parse_uri
+from worker.core.options import ACLS, CARRIES, SSES, STORAGE_CLASSES, STRATEGIES, Options, check
 
 _METADATA_URL = "http://169.254.169.254"
 """Of EC2's instance-metadata service (EC2 User Guide)."""
@@ -50,10 +51,13 @@ def _switch(text: str) -> bool:
     return text == "on"
 
 
-def _level(text: str) -> str:
-    if text not in {"debug", "info", "warning", "error"}:
-        raise ValueError(text)
-    return text
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise UsageError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return read
 
 
 def _text(text: str) -> str:
@@ -128,7 +132,7 @@ SETTINGS_OF_WORK = (
         "log-level",
         "LEVEL",
         "FLEETCOPY_LOG_LEVEL",
-        _level,
+        _one_of("debug", "info", "warning", "error"),
         None,
         "debug, info, warning or error; unset, copy logs from warning on, work from info on",
     ),
@@ -174,7 +178,78 @@ SIDES: dict[Side, tuple[Setting, ...]] = {
 }
 """The settings of each side of a transfer; the first, its location, stands on the command line by itself."""
 
-SETTINGS = (*SIDES["source"], *SIDES["destination"], *SETTINGS_OF_WORK)
+SETTINGS_OF_COPIES = (
+    Setting(
+        "strategy",
+        "|".join(STRATEGIES),
+        "FLEETCOPY_STRATEGY",
+        _one_of(*STRATEGIES),
+        "auto",
+        "how bytes move: within S3 (server-side), through the worker (stream), or within S3 where that "
+        "reaches and else through the worker",
+    ),
+    Setting(
+        "tags",
+        "|".join(CARRIES),
+        "FLEETCOPY_TAGS",
+        _one_of(*CARRIES),
+        "copy",
+        "whether objects keep their tags, which needs the permission to read and write them",
+    ),
+    Setting(
+        "storage-class",
+        "CLASS",
+        "FLEETCOPY_STORAGE_CLASS",
+        _one_of(*STORAGE_CLASSES),
+        None,
+        "storage class of the copies, as S3 spells it; unset, that of the source object",
+    ),
+    Setting(
+        "acl",
+        "ACL",
+        "FLEETCOPY_ACL",
+        _one_of(*ACLS),
+        None,
+        "canned ACL of the copies; unset, none is sent: buckets made since April 2023 own what is in them. "
+        "An older one in another account, with ACLs on, wants bucket-owner-full-control",
+    ),
+    Setting(
+        "sse",
+        "|".join(SSES),
+        "FLEETCOPY_SSE",
+        _one_of(*SSES),
+        None,
+        "encryption of the copies; unset, the destination bucket's default",
+    ),
+    Setting(
+        "sse-kms-key-id",
+        "KEY",
+        "FLEETCOPY_SSE_KMS_KEY_ID",
+        _text,
+        None,
+        "id or ARN of the KMS key for it; unset, the account's own for S3",
+    ),
+    Setting(
+        "object-lock",
+        "|".join(CARRIES),
+        "FLEETCOPY_OBJECT_LOCK",
+        _one_of(*CARRIES),
+        "copy",
+        "whether objects keep their retention and legal hold, as far as they may be read; the destination "
+        "bucket must have Object Lock for it",
+    ),
+    Setting(
+        "request-payer",
+        "on|off",
+        "FLEETCOPY_REQUEST_PAYER",
+        _switch,
+        False,
+        "pay for the requests to a source bucket whose requester pays, and for its data transfer",
+    ),
+)
+"""The settings of `core.options`."""
+
+SETTINGS = (*SIDES["source"], *SIDES["destination"], *SETTINGS_OF_COPIES, *SETTINGS_OF_WORK)
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -274,11 +349,19 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
             add_option(group, setting.name)
 
 
+def add_copies(parser: argparse.ArgumentParser) -> None:
+    """Offer the options that say how objects are copied."""
+    group = parser.add_argument_group("copies")
+    for setting in SETTINGS_OF_COPIES:
+        add_option(group, setting.name)
+
+
 def transfer(options: argparse.Namespace) -> Transfer:
     """The transfer that the options name.
 
     Raises:
-        UsageError: a side is not named or malformed, or source and destination overlap.
+        UsageError: a side is not named or malformed, source and destination overlap, or options do not go
+            together.
     """
     source, destination = _endpoint(options, "source"), _endpoint(options, "destination")
     same_bucket = (source.bucket, source.endpoint_url) == (destination.bucket, destination.endpoint_url)
@@ -286,7 +369,12 @@ def transfer(options: argparse.Namespace) -> Transfer:
         source.prefix.startswith(destination.prefix) or destination.prefix.startswith(source.prefix)
     ):
         raise UsageError(f"{source.uri} and {destination.uri} overlap: copies would be copied again")
-    return Transfer(source, destination)
+    return Transfer(source, destination, _copies(options))
+
+
+def _copies(options: argparse.Namespace) -> Options:
+    values = {setting.name: resolve(options, setting.name).value for setting in SETTINGS_OF_COPIES}
+    return check(msgspec.convert({name.replace("-", "_"): value for name, value in values.items()}, Options))
 
 
 def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:

@@ -20,11 +20,13 @@ from tests.cloud import checksums
 from tests.servers import Can, Server
 from worker.aws import session
 from worker.core.model import Endpoint, ObjectRef, Transfer
+from worker.core.options import Options
 from worker.core.transferrer import Cancellation, Copied, Transferrer
 
 SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261122"))
 MIB = 1024**2
 KEY = "in/a key"
+STREAMED = Options(strategy="stream")
 Make = Callable[[Transfer, Server], Transferrer]
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -80,6 +82,7 @@ class Pair:
     source: Place
     destination: Place
     make: Make
+    options: Options = STREAMED
     made: Transferrer | None = None
 
     @property
@@ -89,6 +92,7 @@ class Pair:
         return Transfer(
             Endpoint(bucket=source.bucket, prefix="in/", endpoint_url=source.server.url),
             Endpoint(bucket=destination.bucket, prefix="out/", endpoint_url=destination.server.url),
+            self.options,
         )
 
     @property

@@ -19,7 +19,7 @@ from tests.servers import embedded
 from worker.aws import session
 from worker.core import errors
 from worker.core.compare import Seen
-from worker.core.model import ObjectRef, Proof, Transfer
+from worker.core.model import ObjectRef, Proof
 from worker.core.transferrer import Copied
 
 
@@ -212,9 +212,9 @@ def test_nobody_listens(pair: Pair, side: str) -> None:
         # Bound and not listening: nobody else can take the port meanwhile.
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        ends = {"source": pair.transfer.source, "destination": pair.transfer.destination}
-        ends[side] = msgspec.structs.replace(ends[side], endpoint_url=url)
-        transferrer = pair.make(Transfer(**ends), pair.destination.server)
+        end = msgspec.structs.replace(getattr(pair.transfer, side), endpoint_url=url)
+        transfer = msgspec.structs.replace(pair.transfer, **{side: end})
+        transferrer = pair.make(transfer, pair.destination.server)
         with pytest.raises(errors.EndpointUnreachableError, match=f"{side}.*a key") as raised:
             transferrer.copy(ref, fenced=True, expect="", cancel=Event())
     assert raised.value.blames_endpoint
@@ -316,4 +316,4 @@ def test_cancelled_in_the_middle(pair: Pair, more: int) -> None:
 
 def test_look_sees_archived_objects(pair: Pair) -> None:
     ref = pair.put(b"abc", StorageClass="GLACIER")
-    assert pair.transferrer.look(ref) == (Seen(3, ref.etag), None)
+    assert pair.transferrer.look(ref) == (Seen(3, ref.etag, storage_class="GLACIER"), None)

@@ -19,6 +19,7 @@ from tests.keys import KEYS, fitted, fuzzed
 from tests.servers import Can, Server, embedded
 from worker.aws.s3 import Bucket
 from worker.core.model import Endpoint, Proof, Transfer
+from worker.core.options import Options
 
 FUZZED = 10_000
 THREADS = 8
@@ -94,6 +95,7 @@ def test_odd_keys_go_there_and_back(
     there = Transfer(
         Endpoint(bucket=place.bucket, prefix="in/", endpoint_url=place.server.url),
         Endpoint(bucket=abroad.bucket, prefix="out/", endpoint_url=server.url),
+        Options(strategy="stream"),
     )
     assert copy_all(make, server, there, folders) == {Proof.MD5}
     expected = [row_of("out/", key) for key in keys]
@@ -101,6 +103,8 @@ def test_odd_keys_go_there_and_back(
     if server.can(Can.PAGES):
         assert rows(abroad, "") == expected
 
-    back = Transfer(there.destination, msgspec.structs.replace(there.source, bucket=again.bucket))
+    back = Transfer(
+        there.destination, msgspec.structs.replace(there.source, bucket=again.bucket), there.options
+    )
     assert copy_all(make, server, back, folders) == {Proof.MD5}
     assert rows(again, "") == [row_of("in/", key) for key in keys]

@@ -22,6 +22,7 @@ TABLE = {
     "ObjectArchivedError": (False, False),
     "ObjectRefusedError": (False, False),
     "AttributeLostError": (False, False),
+    "UnsupportedError": (False, False),
     "ObjectDeniedError": (False, False),
     "SourceChangedError": (False, False),
     "DestinationChangedError": (False, False),

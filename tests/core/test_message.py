@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from tests.core import objects, properly, ref, several, transfer
 from worker.core.errors import MessageError
-from worker.core.message import CopyTask, common_prefix, decode, encode, to_ascii_json
+from worker.core.message import (
+    CopyTask,
+    LargeTask,
+    ListTask,
+    PartTask,
+    Stage,
+    Task,
+    Upload,
+    common_prefix,
+    decode,
+    encode,
+    to_ascii_json,
+)
 from worker.core.model import ObjectRef
 
 TRANSFER = transfer()
@@ -161,7 +173,8 @@ def test_a_key_named_twice_is_one_object() -> None:
         pytest.param(message(v="1.0"), "Malformed", id="version float"),
         pytest.param(message()[:-1] + ',"v":2}', "UnknownVersion", id="two versions, the last counts"),
         pytest.param(message(v="2", objects="7"), "UnknownVersion", id="a later version's other shape"),
-        pytest.param(message(kind='"list"'), "UnknownKind", id="kind list"),
+        pytest.param(message(kind='"move"'), "UnknownKind", id="kind move"),
+        pytest.param(message(kind='["copy"]'), "UnknownKind", id="kind array"),
         pytest.param(message(kind="null"), "UnknownKind", id="kind null"),
         pytest.param(message(kind='"Copy"'), "UnknownKind", id="kind in another case"),
         pytest.param(message(transfer='"0123456789abcdef"'), "UnknownTransfer", id="another transfer"),
@@ -239,6 +252,95 @@ JSON = st.recursive(
 def test_nesting_beyond_the_parsers_depth_is_a_message_error(field: str) -> None:
     with pytest.raises(MessageError):
         decode(message(**{field: "[" * 10_000 + "]" * 10_000}), TRANSFER)
+
+
+UPLOAD = Upload("u1", 100, "CRC64NVME", hinted=20, arrived=12, looks=2, stalls=1)
+OTHER_KINDS: list[Task] = [
+    LargeTask(TRANSFER.id, ref("a/1", 1 << 40, seen="")),
+    LargeTask(TRANSFER.id, ref("a/1", 1 << 40), 2, Stage.UPLOAD, UPLOAD, late=5),
+    LargeTask(TRANSFER.id, ref("a/1", 1 << 40), 2, Stage.ABORT, UPLOAD, late=100),
+    LargeTask(TRANSFER.id, ref("a/\u00e9\uffff", 1 << 40), 0, Stage.CLEAN, late=100),
+    PartTask(TRANSFER.id, ref("a/\x00", 1 << 40), UPLOAD, 1, 10_000, attempt=1),
+    ListTask(TRANSFER.id),
+    ListTask(TRANSFER.id, "a/\U0001f600", "b\uffff", attempt=4),
+]
+
+
+@pytest.mark.parametrize("task", OTHER_KINDS, ids=lambda task: type(task).__name__)
+def test_tasks_of_other_kinds_decode_to_themselves(task: Task) -> None:
+    body = encode(task)
+    assert body.isascii()
+    assert min(body) >= " "
+    assert decode(body, TRANSFER) == task
+
+
+def test_the_wire_format_of_other_kinds_is_this_text() -> None:
+    start = f'{{"v":1,"kind":"KIND","transfer":"{TRANSFER.id}","attempt":0,'
+    row = '["k",250,"e",1446069400,"STANDARD",null,null]'
+    upload = (
+        '{"id":"u1","part_size":100,"checksum":"","digests":true,"hinted":0,"arrived":0,"looks":0,"stalls":0}'
+    )
+    big = ref("k", 250, "e")
+    assert encode(LargeTask(TRANSFER.id, big)) == (
+        start.replace("KIND", "large") + f'"object":{row},"stage":"start","upload":null,"late":0}}'
+    )
+    assert encode(PartTask(TRANSFER.id, big, Upload("u1", 100), 1, 3)) == (
+        start.replace("KIND", "part") + f'"object":{row},"upload":{upload},"first":1,"last":3}}'
+    )
+    assert encode(ListTask(TRANSFER.id, "a", "b")) == (
+        start.replace("KIND", "list") + '"start_after":"a","end_at":"b"}'
+    )
+
+
+def test_each_kind_names_what_its_delivery_waits_for() -> None:
+    assert [[one.key for one in task.objects] for task in OTHER_KINDS] == [
+        ["a/1"],
+        ["a/1"],
+        ["a/1"],
+        ["a/\u00e9\uffff"],
+        ["a/\x00"],
+        [""],
+        ["a/\U0001f600"],
+    ]
+
+
+def altered(task: Task, **fields: object) -> str:
+    """A good message of a task, with these fields instead."""
+    return json.dumps(json.loads(encode(task)) | fields)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (altered(OTHER_KINDS[0], attempt=-1), "Malformed"),
+        (altered(OTHER_KINDS[0], stage="upload"), "Malformed"),
+        (altered(OTHER_KINDS[0], stage="x"), "Malformed"),
+        (altered(OTHER_KINDS[0], late=-1), "Malformed"),
+        (altered(OTHER_KINDS[0], object=["", 1, "e", 1]), "Malformed"),
+        (altered(OTHER_KINDS[0], object=["k", -1, "e", 1]), "Malformed"),
+        (altered(OTHER_KINDS[0], object=[]), "Malformed"),
+        (altered(OTHER_KINDS[1], upload=None), "Malformed"),
+        (altered(OTHER_KINDS[1], stage="clean"), "Malformed"),
+        (altered(OTHER_KINDS[1], upload={"id": "", "part_size": 1}), "Malformed"),
+        (altered(OTHER_KINDS[1], upload={"id": "u", "part_size": 0}), "Malformed"),
+        (altered(OTHER_KINDS[1], upload={"id": "u"}), "Malformed"),
+        (altered(OTHER_KINDS[4], first=0), "Malformed"),
+        (altered(OTHER_KINDS[4], first=3, last=2), "Malformed"),
+        (altered(OTHER_KINDS[4], last=10_001), "Malformed"),
+        (altered(OTHER_KINDS[4], upload=None), "Malformed"),
+        (altered(OTHER_KINDS[4], upload={"id": "u", "part_size": 0}), "Malformed"),
+        (altered(OTHER_KINDS[5], attempt=-1), "Malformed"),
+        (altered(OTHER_KINDS[5], start_after=None), "Malformed"),
+        (altered(OTHER_KINDS[5], transfer="x"), "UnknownTransfer"),
+    ],
+)
+def test_what_is_no_task_of_another_kind_is_refused(body: str, reason: str) -> None:
+    assert refusal(body) == reason
+
+
+@pytest.mark.parametrize("task", [OTHER_KINDS[0], OTHER_KINDS[4]])
+def test_a_large_object_outside_the_source_prefix_is_refused(task: Task) -> None:
+    assert refusal(altered(task, transfer=transfer("b/").id), "b/") == "ForeignKey"
 
 
 FIELDS = st.sampled_from(["v", "kind", "transfer", "attempt", "common_prefix", "objects", "other"])

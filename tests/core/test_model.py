@@ -8,6 +8,7 @@ import pytest
 from tests.core import ONE_MD5, ref, transfer
 from worker.core.errors import UsageError
 from worker.core.model import Endpoint, Transfer, is_md5, parse_uri
+from worker.core.options import Options
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,11 @@ def test_how_a_bucket_is_reached_is_not_part_of_the_id(reach: dict[str, str]) ->
     )
     assert reached != plain
     assert reached.id == plain.id
+
+
+def test_how_objects_are_copied_is_not_part_of_the_id() -> None:
+    plain = transfer("a/", "b/")
+    assert msgspec.structs.replace(plain, options=Options(strategy="stream", tags="ignore")).id == plain.id
 
 
 def test_different_buckets_or_prefixes_make_different_ids() -> None:

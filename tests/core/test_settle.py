@@ -6,6 +6,7 @@ import json
 import re
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +20,9 @@ from worker.core.errors import (
     ObjectRefusedError,
     ServiceUnavailableError,
 )
-from worker.core.message import CopyTask, decode
+from worker.core.message import CopyTask, LargeTask, ListTask, PartTask, Stage, Task, Upload, decode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Proof
-from worker.core.settle import Settlement, reject, settle, split
+from worker.core.settle import Send, Settlement, reject, settle, split
 
 TRANSFER = transfer()
 AGAIN = ServiceUnavailableError("S3 answers 503")
@@ -204,11 +205,12 @@ def test_a_split_task_is_two_nonempty_halves(refs: list[ObjectRef], attempt: int
 def test_repeated_splitting_ends_with_each_object_alone() -> None:
     tasks, rounds = [CopyTask(TRANSFER.id, tuple(ref(f"{number:03}") for number in range(1_000)))], 0
     while any(len(task.objects) > 1 for task in tasks):
-        tasks = [
+        halves = [
             decode(send.body, TRANSFER)
             for task in tasks
             for send in (split(task).sends if len(task.objects) > 1 else ())
         ]
+        tasks = [half for half in halves if isinstance(half, CopyTask)]
         rounds += 1
     assert rounds == 10
 
@@ -219,3 +221,56 @@ def test_a_message_that_is_no_task_goes_to_the_dead_letters_as_it_came() -> None
     assert letter.body == "{ not json"
     assert letter.attributes == {"Reason": "NotJSON", "Detail": "no", "Transfer": TRANSFER.id}
     assert settlement.sends == ()
+
+
+# Steps: tasks of other kinds.
+
+UPLOAD = Upload("u1", 100)
+LARGE = LargeTask(TRANSFER.id, ref("k"), 3, Stage.UPLOAD, UPLOAD, late=7)
+PART = PartTask(TRANSFER.id, ref("k"), UPLOAD, 1, 3, attempt=3)
+LIST = ListTask(TRANSFER.id, "a", "z", attempt=3)
+STEPS = pytest.mark.parametrize("task", [LARGE, PART, LIST], ids=["large", "part", "list"])
+LED_TO = (Send("one"), Send("two", 5))
+
+
+def step(task: Task, outcome: Outcome, *, hold_back: int = 0) -> Settlement:
+    return settle(task, [(task.objects[0], outcome)], Random(1), sends=LED_TO, hold_back=hold_back)
+
+
+@STEPS
+@pytest.mark.parametrize("outcome", [Outcome(Kind.HANDED_ON), COPIED, Outcome(Kind.GONE)])
+def test_a_step_that_is_over_leaves_what_it_led_to(task: Task, outcome: Outcome) -> None:
+    assert step(task, outcome) == Settlement(LED_TO)
+
+
+@STEPS
+def test_an_untouched_step_is_the_same_task_again(task: Task) -> None:
+    *led_to, again = step(task, UNTOUCHED, hold_back=30).sends
+    assert (tuple(led_to), again.delay) == (LED_TO, 30)
+    assert decode(again.body, TRANSFER) == task
+
+
+@STEPS
+def test_a_failed_step_is_the_same_task_again_with_an_attempt_more(task: Task) -> None:
+    *led_to, again = step(task, failed(AGAIN)).sends
+    assert tuple(led_to) == LED_TO
+    assert again.delay >= 160
+    assert decode(again.body, TRANSFER) == msgspec.structs.replace(task, attempt=4)
+
+
+def test_a_large_object_that_has_failed_for_good_is_a_dead_letter_that_begins_anew() -> None:
+    settlement = step(LARGE, failed(NEVER))
+    assert settlement.sends == LED_TO
+    [letter] = settlement.dead_letters
+    assert decode(letter.body, TRANSFER) == LargeTask(TRANSFER.id, ref("k"))
+    assert (letter.attributes["Reason"], letter.attributes["Key"]) == ("ObjectRefused", "k")
+
+
+def test_a_listing_that_has_failed_for_good_is_a_dead_letter() -> None:
+    [letter] = step(LIST, failed(NEVER)).dead_letters
+    assert decode(letter.body, TRANSFER) == ListTask(TRANSFER.id, "a", "z")
+
+
+def test_a_hint_that_has_failed_for_good_goes_nowhere() -> None:
+    assert step(PART, failed(NEVER)) == Settlement(LED_TO)
+    assert step(msgspec.structs.replace(PART, attempt=4), failed(AGAIN)) == Settlement(LED_TO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,11 @@ from tests.core import ONE_MD5
 from worker.core.aws_chunked import Framer, encoded_length
 from worker.core.compare import Seen
 from worker.core.errors import AttributeLostError
-from worker.core.headers import carried, seen
+from worker.core.headers import attributes, beside, seen
 from worker.core.http import Head
+from worker.core.options import Options
 from worker.core.pace import Pace
-from worker.core.refusal import Cure, cure, refusal
+from worker.core.refusal import Cure, Refusal, advice, cure, refusal
 
 
 def test_a_peer_that_keeps_the_pace_is_never_stalled() -> None:
@@ -76,32 +78,108 @@ def test_what_headers_say_of_the_bytes(headers: dict[str, str], what: Seen) -> N
     assert seen(headers, 1) == what
 
 
+PLAIN = {
+    "cache-control": "no-cache",
+    "content-disposition": "attachment",
+    "content-encoding": "gzip",
+    "content-language": "de",
+    "content-type": "text/plain",
+    "expires": "Sat, 03 Feb 2031 04:05:06 GMT",
+    "x-amz-meta-a": "1",
+    "x-amz-meta-empty": "",
+    "x-amz-meta-unicode": "\u00c3\u00a9",
+}
+BESIDE = {
+    "x-amz-website-redirect-location": "/x",
+    "x-amz-storage-class": "GLACIER_IR",
+    "x-amz-object-lock-mode": "GOVERNANCE",
+    "x-amz-object-lock-retain-until-date": "2031-01-01T00:00:00.000Z",
+    "x-amz-object-lock-legal-hold": "ON",
+}
+LEFT = {
+    "etag": '"a"',
+    "server": "S3",
+    "x-amz-version-id": "v",
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-server-side-encryption-aws-kms-key-id": "key",
+    "x-amz-tagging-count": "2",
+    "date": "Sat, 03 Feb 2029 04:05:06 GMT",
+}
+
+
 def test_what_is_carried_over() -> None:
-    kept = {
-        "cache-control": "no-cache",
-        "content-disposition": "attachment",
-        "content-encoding": "gzip",
-        "content-language": "de",
-        "content-type": "text/plain",
-        "expires": "Sat, 03 Feb 2031 04:05:06 GMT",
-        "x-amz-meta-a": "1",
-        "x-amz-meta-empty": "",
-        "x-amz-website-redirect-location": "/x",
+    tags = [("a b+", "c=&d"), ("\u00e9", "")]
+    assert attributes(PLAIN | BESIDE | LEFT, tags, Options()) == PLAIN | BESIDE | {
+        "x-amz-tagging": "a%20b%2B=c%3D%26d&%C3%A9="
     }
-    left = {
-        "etag": '"a"',
-        "server": "S3",
-        "x-amz-version-id": "v",
-        "x-amz-storage-class": "GLACIER",
-        "date": "x",
-    }
-    assert carried(kept | left) == kept
+    assert beside(PLAIN | BESIDE | LEFT, Options()) == BESIDE
+
+
+@pytest.mark.parametrize(
+    ("options", "without", "more"),
+    [
+        ({"storage_class": "STANDARD_IA"}, [], {"x-amz-storage-class": "STANDARD_IA"}),
+        ({"storage_class": "STANDARD"}, ["x-amz-storage-class"], {}),
+        ({"acl": "bucket-owner-full-control"}, [], {"x-amz-acl": "bucket-owner-full-control"}),
+        ({"sse": "AES256"}, [], {"x-amz-server-side-encryption": "AES256"}),
+        (
+            {"sse": "aws:kms:dsse", "sse_kms_key_id": "k"},
+            [],
+            {
+                "x-amz-server-side-encryption": "aws:kms:dsse",
+                "x-amz-server-side-encryption-aws-kms-key-id": "k",
+            },
+        ),
+        ({"object_lock": "ignore"}, [name for name in BESIDE if "lock" in name], {}),
+        ({"request_payer": True}, [], {}),
+    ],
+)
+def test_options_change_what_is_sent(
+    options: dict[str, Any], without: list[str], more: dict[str, str]
+) -> None:
+    expected = {name: value for name, value in (BESIDE | more).items() if name not in without}
+    assert beside(PLAIN | BESIDE | LEFT, Options(**options)) == expected
+    assert attributes(PLAIN | BESIDE | LEFT, [], Options(**options)) == PLAIN | expected
+
+
+@pytest.mark.parametrize(
+    ("until", "hold", "sent"),
+    [
+        ("2029-02-03T04:05:07.000Z", "OFF", {"mode", "retain-until-date"}),
+        ("2029-02-03T04:05:06Z", "OFF", set()),
+        ("2029-02-03T04:05:06Z", "ON", {"legal-hold"}),
+    ],
+)
+def test_a_lock_is_carried_over_while_it_lasts(until: str, hold: str, sent: set[str]) -> None:
+    lock = {"mode": "COMPLIANCE", "retain-until-date": until, "legal-hold": hold}
+    headers = LEFT | {f"x-amz-object-lock-{name}": value for name, value in lock.items()}
+    assert beside(headers, Options()) == {f"x-amz-object-lock-{name}": lock[name] for name in sent}
 
 
 @pytest.mark.parametrize("headers", [{"x-amz-missing-meta": "2"}, {"expires": "0"}, {"expires": "tomorrow"}])
 def test_what_cannot_be_carried_over(headers: dict[str, str]) -> None:
     with pytest.raises(AttributeLostError):
-        carried(headers)
+        attributes(headers, [], Options())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "header", "option"),
+    [
+        (400, "InvalidStorageClass", "x-amz-storage-class", "--storage-class"),
+        (400, "AccessControlListNotSupported", "x-amz-acl", "--acl"),
+        (400, "InvalidRequest", "x-amz-object-lock-mode", "--object-lock ignore"),
+        (403, "AccessDenied", "x-amz-object-lock-legal-hold", "--object-lock ignore"),
+        (403, "AccessDenied", "x-amz-acl", "s3:PutObjectAcl"),
+        (403, "AccessDenied", "x-amz-tagging", "--tags ignore"),
+        (403, "AccessDenied", "content-type", ""),
+        (400, "InvalidRequest", "x-amz-tagging", ""),
+        (503, "SlowDown", "x-amz-object-lock-mode", ""),
+    ],
+)
+def test_advice_names_the_option(status: int, code: str, header: str, option: str) -> None:
+    said = advice(Refusal(Head(status, {}), code), {header: "x"})
+    assert option in said
+    assert bool(option) is bool(said)
 
 
 def told(status: int, code: str = "", more: str = "", **headers: str) -> Cure | None:
@@ -143,4 +221,6 @@ def test_a_refusal_is_read() -> None:
         Head(404, {}), b"<?xml?>\n<Error><Code>NoSuchKey</Code><Message>a &amp; b</Message></Error>"
     )
     assert (found.code, found.message) == ("NoSuchKey", "a & b")
+    lost = refusal(Head(412, {}), b"<Error><Condition>x-amz-copy-source-If-Match</Condition></Error>")
+    assert lost.condition == "x-amz-copy-source-if-match"
     assert refusal(Head(502, {}), b"<html>\xff bad gateway").code == "HTTP 502"

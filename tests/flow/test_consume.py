@@ -6,6 +6,7 @@ starts with the second; it and the tests' expectations read like this:
 
     0 poll                      the receiving thread is asked for a message
     1 copy m1: a b              objects a and b of the message with receipt m1 go to the streams
+    1 perform m1: a             the step that the message asks for goes to the streams
     1 survey m1: a b            they are to be compared with the destination
     2 probe                     the endpoints are to be probed
     3 withdraw m1, 3 cancel m1  the delivery's flags are set (seen when the consumer next waits)
@@ -37,9 +38,10 @@ from worker.core.errors import (
     ObjectRefusedError,
     ServiceUnavailableError,
 )
-from worker.core.message import CopyTask, decode, encode
+from worker.core.message import CopyTask, LargeTask, Task, decode, encode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Proof
 from worker.core.progress import Report, Tally
+from worker.core.settle import Send
 from worker.core.tasks import Entry, Message, Refusal, Sender, TaskQueue
 from worker.flow.consume import Consumer
 from worker.flow.delivery import Delivery
@@ -112,6 +114,10 @@ class Hands:
     def copy(self, delivery: Delivery, refs: Iterable[ObjectRef]) -> None:
         """See `Streams.copy`."""
         self._take("copy", delivery, list(refs))
+
+    def perform(self, delivery: Delivery, task: Task) -> None:
+        """See `Streams.perform`."""
+        self._take("perform", delivery, task.objects)
 
     def survey(self, delivery: Delivery, task: CopyTask) -> None:
         """See `Streams.survey`."""
@@ -256,14 +262,22 @@ class Play:
 
         self.at(second, act)
 
-    def ends(self, second: float, names: str, outcome: Outcome, *, began: float | None = None) -> None:
+    def ends(
+        self,
+        second: float,
+        names: str,
+        outcome: Outcome,
+        *,
+        began: float | None = None,
+        led_to: tuple[Send, ...] = (),
+    ) -> None:
         """Objects end so, one after the other, each begun a second before or when it says."""
 
         def act() -> None:
             start = START + (second - 1 if began is None else began)
             for name in names.split():
                 delivery = self._hands.owners[name]
-                event = Finished(delivery, ref("data/" + name), outcome, start, START + second)
+                event = Finished(delivery, ref("data/" + name), outcome, start, START + second, led_to)
                 self._hands.events.put(event)
 
         self.at(second, act)
@@ -1198,7 +1212,7 @@ def test_one_answer_of_the_queue_makes_its_errors_forgotten() -> None:
     [
         ("Kirk to Enterprise", "NotJSON"),
         ('{"v":2}', "UnknownVersion"),
-        ('{"v":1,"kind":"part"}', "UnknownKind"),
+        ('{"v":1,"kind":"move"}', "UnknownKind"),
         (encode(CopyTask("0123456789abcdef", (ref("data/a"),))), "UnknownTransfer"),
         (encode(CopyTask(TRANSFER.id, (ref("elsewhere/a"),))), "ForeignKey"),
         (f'{{"v":1,"kind":"copy","transfer":"{TRANSFER.id}"}}', "Malformed"),
@@ -1493,6 +1507,105 @@ def test_a_drain_while_the_breaker_is_open_ends_the_worker() -> None:
     play.drains(3, 60)
     play.ends(4, "b", COPIED)
     assert play.run()[2:] == ["1 copy m1: a b", "2 withdraw m1", "4 send a #0 +5s", "4 delete m1", "4 stop"]
+
+
+# Steps: tasks of other kinds.
+
+
+STEP = LargeTask(TRANSFER.id, ref("data/big"), attempt=1)
+NEXT = (Send(encode(LargeTask(TRANSFER.id, ref("data/next"))), 5), Send(encode(STEP)))
+HANDED_ON = Outcome(Kind.HANDED_ON)
+
+
+def step(count: int = 1) -> Play:
+    """A step is received."""
+    play = Play()
+    play.receives_body(1, encode(STEP), count=count)
+    return play
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_what_a_step_led_to_is_taken_before_its_message_is_deleted(count: int) -> None:
+    play = step(count)
+    play.ends(5, "big", HANDED_ON, led_to=NEXT)
+    play.receives_nothing(6)
+    assert play.run(until=7) == [
+        "0 start",
+        "0 poll",
+        "1 perform m1: big",
+        "1 poll",
+        "5 send next #0 +5s; big #1 +0s",
+        "5 delete m1",
+        "6 poll",
+    ]
+
+
+def test_a_step_whose_sends_fail_is_settled_later() -> None:
+    play = step()
+    play.fails("send")
+    play.ends(5, "big", HANDED_ON, led_to=NEXT)
+    play.run(until=10)
+    assert play.settling() == [
+        "5 send next #0 +5s; big #1 +0s fails",
+        "7 send next #0 +5s; big #1 +0s",
+        "7 delete m1",
+    ]
+
+
+def test_a_failed_step_is_tried_again_and_what_it_led_to_is_sent_all_the_same() -> None:
+    play = step()
+    play.ends(5, "big", RETRYABLE, led_to=NEXT[:1])
+    play.run(until=6)
+    assert play.settling() == ["5 send next #0 +5s; big #2 +10s", "5 delete m1"]
+
+
+def test_a_step_that_has_failed_for_good_is_a_dead_letter() -> None:
+    play = step()
+    play.ends(5, "big", FINAL, led_to=NEXT[:1])
+    play.run(until=6)
+    assert play.settling() == ["5 dead-letter big ObjectRefused", "5 send next #0 +5s", "5 delete m1"]
+
+
+def test_a_step_is_given_back_when_an_endpoint_is_out_of_order() -> None:
+    play = step()
+    play.fault(5, "big")
+    play.run(until=6)
+    assert play.settling() == ["5 send big #1 +5s", "5 delete m1"]
+
+
+def test_a_step_is_abandoned_to_another_delivery_when_it_hangs_in_a_drain() -> None:
+    play = step()
+    play.drains(2, 50)
+    play.receives_nothing(3)
+    play.ends(60, "big", HANDED_ON, led_to=NEXT)
+    play.run()
+    assert play.lines("withdraw", "cancel") == ["2 withdraw m1", "42 cancel m1"]
+    assert play.settling() == ["47 send big #1 +0s", "47 delete m1"]
+
+
+def test_a_step_that_comes_while_nothing_is_begun_is_given_back() -> None:
+    play = step()
+    play.drains(0.5, 50)
+    play.run()
+    assert play.settling() == ["1 send big #1 +0s", "1 delete m1"]
+
+
+def test_a_denied_step_waits_for_the_verdict_with_what_it_led_to() -> None:
+    play = step()
+    play.ends(2, "big", Outcome(Kind.FAILED, error=DENIED), led_to=NEXT[:1])
+    play.receives(3, "a")
+    play.ends(5, "a", COPIED)
+    play.run(until=6)
+    assert "dead-letter big ObjectDenied" in "\n".join(play.settling())
+    assert "5 send next #0 +5s" in play.settling()
+
+
+def test_what_is_handed_on_is_counted_but_is_no_object() -> None:
+    play = step()
+    play.ends(5, "big", Outcome(Kind.HANDED_ON, 9), led_to=NEXT)
+    play.run(until=7)
+    assert play.consumer.totals == {"handed on": 1, "bytes": 9, "dead_letters": 0}
+    assert play.reports[-1][1].settled.done == 0
 
 
 # Totals.

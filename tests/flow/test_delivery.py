@@ -113,3 +113,10 @@ def test_objects_are_counted_by_outcome_and_by_proof() -> None:
     }.items():
         one.finish(ref(key), outcome)
     assert one.tally() == Tally({"copied": 3, "failed": 1, "md5": 2, "transport": 1, "bytes": 15}, 3)
+
+
+def test_a_step_that_is_handed_on_needs_no_other_delivery() -> None:
+    one = delivery("a", "b")
+    one.finish(ref("a"), Outcome(Kind.HANDED_ON))
+    one.finish(ref("b"), COPIED)
+    assert one.done

@@ -16,7 +16,7 @@ from tests.flow import RecordingQueue, Shelf
 from worker.core.compare import Criterion
 from worker.core.errors import ConfigurationError, ListingError, ServiceUnavailableError
 from worker.core.filters import Filters
-from worker.core.message import CopyTask, decode
+from worker.core.message import Task, decode
 from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.pack import pack
 from worker.core.plan import Action, Step
@@ -35,7 +35,7 @@ def submitted(
     *,
     digests: bool = True,
     seed: int = 1,
-) -> tuple[list[CopyTask], Counter[str]]:
+) -> tuple[list[Task], Counter[str]]:
     """Tasks as a worker reads them, and the counts."""
     queue = queue or RecordingQueue()
     counts = submit(
@@ -49,7 +49,7 @@ def submitted(
     return [decode(entry.body, TRANSFER) for entry in queue.taken], counts
 
 
-def lines(tasks: Iterable[CopyTask]) -> list[str]:
+def lines(tasks: Iterable[Task]) -> list[str]:
     """The objects of all tasks, a line each, sorted."""
     return sorted(f"{one.key} seen={one.destination_etag!r}" for task in tasks for one in task.objects)
 

@@ -9,6 +9,7 @@
 | 412 | SourceChangedError, DestinationChangedError by side |
 | BadDigest and its kin | ProofRefusedError |
 | InvalidObjectState | ObjectArchivedError |
+| NotImplemented, MethodNotAllowed on a key | UnsupportedError |
 | 5xx, throttling, 409 on a conditional write, timeout, reset | ServiceUnavailableError |
 | no connection at all | EndpointUnreachableError |
 | any other answer about a key | ObjectRefusedError |
@@ -63,6 +64,9 @@ _PLACE = frozenset(
 _DIGEST = frozenset(
     {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 )
+UNSUPPORTED = frozenset({"MethodNotAllowed", "NotImplemented"})
+"""Codes of an endpoint that does not offer what was asked of it."""
+
 _THROTTLED = frozenset(
     {
         "ConditionalRequestConflict",
@@ -137,7 +141,7 @@ def refused(code: str, status: int, message: str, where: Where) -> errors.Fleetc
         return errors.ConfigurationError(f"{text}. Check which credentials are used, and their permissions")
     if code in _PLACE or code.startswith("KMS."):
         return errors.ConfigurationError(f"{text}. Check its name, its region and the partition it is in")
-    if code in _THROTTLED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if code in _THROTTLED or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in UNSUPPORTED):
         return errors.ServiceUnavailableError(text)
     if where.key is None:
         return errors.ConfigurationError(f"{text}. Check the name and the permissions")
@@ -154,6 +158,8 @@ def _about_object(code: str, status: int, text: str, where: Where) -> errors.Fle
             kind: type[errors.ObjectError] = errors.ObjectArchivedError
         case digest, _ if digest in _DIGEST:
             kind = errors.ProofRefusedError
+        case unsupported, _ if unsupported in UNSUPPORTED:
+            kind = errors.UnsupportedError
         case _, 404 if at_source:
             kind = errors.ObjectGoneError
         case _, 412 if at_source:

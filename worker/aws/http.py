@@ -315,6 +315,10 @@ class Connection:
         self._ahead = buffer[end + 4 : count]
         return parse_head(bytes(buffer[:end]))
 
+    def no_body(self) -> None:
+        """The head was the answer to a HEAD: the length that it tells is another answer's."""
+        self._framing = Length(0)
+
     def read(self, buffer: memoryview, watch: Watch) -> memoryview:
         """The body's next bytes, in `buffer` or in the one that `head` had; empty at its end.
 

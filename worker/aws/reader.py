@@ -26,7 +26,13 @@ class WireReader:
         self._look = WireTransferrer(transfer, streams=threads, context=context).look
         self._limits = Limits()
         self._sites: dict[Side, Site] = {
-            "source": Site(transfer.source, "source", context=context, limits=self._limits),
+            "source": Site(
+                transfer.source,
+                "source",
+                context=context,
+                limits=self._limits,
+                payer=transfer.options.request_payer,
+            ),
             "destination": Site(transfer.destination, "destination", context=context, limits=self._limits),
         }
         self._thread = threading.local()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import ClientError
 
-from worker.aws.errors import Where, translated
+from worker.aws.errors import UNSUPPORTED, Where, translated
 from worker.aws.session import s3_client
 from worker.core.compare import KMS, Seen
-from worker.core.errors import Side
-from worker.core.model import Endpoint, ObjectRef
+from worker.core.errors import ConfigurationError, Side
+from worker.core.headers import PAYER
+from worker.core.model import Endpoint, ObjectRef, Transfer
 from worker.core.page import take_rows
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
 
 
 _ROWS = "Rows"
+_TAGS_TRIED = 3
 
 
 def _take_rows(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
@@ -35,19 +37,34 @@ def _take_rows(response_dict: dict[str, Any], customized_response_dict: dict[str
             response_dict["body"], customized_response_dict[_ROWS] = rest, rows
 
 
-class Bucket:
-    """One endpoint of a transfer."""
+def _pay(params: dict[str, Any], **_: object) -> None:
+    """Agree to pay for a request."""
+    params["headers"].update(PAYER)
 
-    def __init__(self, endpoint: Endpoint, side: Side, *, connections: int = 10) -> None:
+
+class Bucket:
+    """One endpoint of a transfer.
+
+    Args:
+        endpoint: which bucket, where.
+        side: of the transfer.
+        connections: kept open at most.
+        payer: whether to pay for what is asked of a bucket whose requester pays.
+    """
+
+    def __init__(self, endpoint: Endpoint, side: Side, *, connections: int = 10, payer: bool = False) -> None:
         self.endpoint = endpoint
         self.side: Side = side
         self._connections = connections
+        self._payer = payer
 
     @functools.cached_property
     def client(self) -> S3Client:
         """Made when it is first asked for: it takes a tenth of a second, and most copies never ask."""
         client = s3_client(self.endpoint, connections=self._connections)
         client.meta.events.register("before-parse.s3.ListObjectsV2", _take_rows)
+        if self._payer:
+            client.meta.events.register("before-call.s3", _pay)
         return client
 
     def where(self, action: str, key: str | None = None) -> Where:
@@ -82,6 +99,49 @@ class Bucket:
         """
         with translated(self.where("list")):
             self.client.list_objects_v2(Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=1)
+
+    def probe_tags(self) -> None:
+        """Make sure that tags may be read: to who may not, S3 does not say that an object has any.
+
+        Raises:
+            ConfigurationError: those of none of the first few objects may be.
+        """
+        where = self.where("read the tags of objects in")
+        with translated(where):
+            page = self.client.list_objects_v2(
+                Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=_TAGS_TRIED
+            )
+            rows: list[ObjectRef] = page[_ROWS]  # type: ignore[literal-required]
+            denied = [row for row in rows if not self._may_read_tags(row.key)]
+        if denied and denied == rows:
+            raise ConfigurationError(
+                f"{where.what}: denied. Grant s3:GetObjectTagging, or leave tags behind with --tags ignore"
+            )
+
+    def _may_read_tags(self, key: str) -> bool:
+        try:
+            self.client.get_object_tagging(Bucket=self.endpoint.bucket, Key=key)
+        except ClientError as error:
+            return error.response["ResponseMetadata"].get("HTTPStatusCode") != HTTPStatus.FORBIDDEN
+        return True
+
+    def may_redirect(self) -> bool:
+        """Whether it serves as a website, where objects redirect; also where that may not be asked."""
+        return self._may_have(self.client.get_bucket_website, "NoSuchWebsiteConfiguration")
+
+    def may_lock(self) -> bool:
+        """Whether it has Object Lock; also where that may not be asked."""
+        return self._may_have(
+            self.client.get_object_lock_configuration, "ObjectLockConfigurationNotFoundError"
+        )
+
+    def _may_have(self, ask: Callable[..., object], absent: str) -> bool:
+        with translated(self.where("ask for the configuration of")):
+            try:
+                ask(Bucket=self.endpoint.bucket)
+            except ClientError as error:
+                return error.response["Error"].get("Code") not in {absent, *UNSUPPORTED}
+        return True
 
     def has_digest_etags(self) -> bool:
         """Whether plain ETags are MD5 digests here: not where the bucket encrypts with KMS by default.
@@ -130,4 +190,13 @@ def seen(answer: Mapping[str, Any]) -> Seen:
         digest=not encrypted,
         # A checksum of parts' checksums (COMPOSITE, `-N` at its end) proves nothing of the whole.
         checksums={name: value for name, value in stored.items() if whole and "-" not in value},
+        storage_class=answer.get("StorageClass", "STANDARD"),
+    )
+
+
+def sides(transfer: Transfer, *, connections: int = 10) -> tuple[Bucket, Bucket]:
+    """Source and destination of a transfer."""
+    return (
+        Bucket(transfer.source, "source", connections=connections, payer=transfer.options.request_payer),
+        Bucket(transfer.destination, "destination", connections=connections),
     )

@@ -173,6 +173,16 @@ def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]
         ), region
 
 
+def partition(region: str) -> str:
+    """The partition that a region is in, as botocore knows them.
+
+    Raises:
+        ConfigurationError: no partition has such a region.
+    """
+    with translated(Where(f"partition of {region}")):
+        return str(_session("default").get_partition_for_region(region))
+
+
 def credentials(name: str) -> Renewable:
     """The credentials of that name, which its clients sign with as well.
 

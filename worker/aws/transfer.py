@@ -1,4 +1,4 @@
-"""The `Transferrer`: one streamed GET into one conditional PUT, over our own wire.
+"""The `Transferrer`: a copy within S3 where that reaches, else one streamed GET into one conditional PUT.
 
 A small object is held in its thread's buffer and sent in one go with its head; a larger one
 streams through, after the destination has said that it wants it (`100 Continue`): its bytes cannot be sent
@@ -14,13 +14,13 @@ import ssl
 import threading
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from awscrt.checksums import crc64nvme
 
 from worker.aws.errors import translated
 from worker.aws.http import Buffers, Limits, Watch
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
+from worker.aws.server_side import ServerSide
 from worker.aws.wire import Answer, Body, Pieces, Request, Site
 from worker.core.aws_chunked import Framer, encoded_length
 from worker.core.compare import Seen
@@ -30,9 +30,9 @@ from worker.core.errors import (
     ObjectRefusedError,
     ServiceUnavailableError,
 )
-from worker.core.headers import carried, seen
+from worker.core.headers import attributes, seen
 from worker.core.http import Head
-from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer
+from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer, is_md5
 from worker.core.proof import Digest, choose
 from worker.core.transferrer import Cancellation, Copied
 
@@ -64,12 +64,15 @@ class WireTransferrer:
     def __init__(
         self, transfer: Transfer, *, streams: int, context: ssl.SSLContext, limits: Limits | None = None
     ) -> None:
-        self.source = Bucket(transfer.source, "source", connections=streams)
-        self.destination = Bucket(transfer.destination, "destination", connections=streams)
+        self.source, self.destination = sides(transfer, connections=streams)
         self._transfer = transfer
-        self._limits = limits or Limits()
-        self._reader = Site(transfer.source, "source", context=context, limits=self._limits)
-        self._writer = Site(transfer.destination, "destination", context=context, limits=self._limits)
+        self._limits = limits = limits or Limits()
+        payer = transfer.options.request_payer
+        self._reader = Site(transfer.source, "source", context=context, limits=limits, payer=payer)
+        self._writer = Site(transfer.destination, "destination", context=context, limits=limits)
+        self._server_side = ServerSide(
+            transfer, source=self.source, reader=self._reader, writer=self._writer, limits=limits
+        )
         self._thread = threading.local()
         self._piece = min(max(_PIECES // streams, _SMALLEST_PIECE), _LARGEST_PIECE)
 
@@ -77,13 +80,24 @@ class WireTransferrer:
         """See `Transferrer.copy`."""
         if cancel.is_set():
             raise InterruptedTransferError(f"{self.source.where('read', ref.key).what}: cancelled")
-        buffers, watch = self._buffers(), Watch(cancel, self._limits)
+        buffers, condition = self._buffers(), self._condition(expect)
+        if self._server_side.reaches:
+            if not fenced:
+                ref, fenced = self._server_side.present(ref, buffers, Watch(cancel, self._limits)), True
+            if is_md5(ref.etag) and (copied := self._server_side.copy(ref, condition, buffers, cancel)):
+                return copied
+        return self._stream(ref, condition, buffers, Watch(cancel, self._limits), fenced=fenced)
+
+    def _stream(
+        self, ref: ObjectRef, condition: dict[str, str], buffers: Buffers, watch: Watch, *, fenced: bool
+    ) -> Copied:
+        """Copy one object through here."""
         answer = self._reader.get(_get(ref, buffers, watch, fenced=fenced))
         try:
             got = answer.head
             size = _size(got, ref, fenced=fenced)
             digest = choose(seen(got.headers, size))
-            headers = self._attributes(got, ref) | _declared(digest) | self._condition(expect)
+            headers = self._attributes(got, ref) | _declared(digest) | condition
             body = self._body(answer, size, digest, headers)
             key = self._transfer.destination_key(ref.key)
             self._writer.put(Request("PUT", key, headers, buffers, watch, body=body))
@@ -113,22 +127,21 @@ class WireTransferrer:
 
     def _attributes(self, got: Head, ref: ObjectRef) -> dict[str, str]:
         """The PUT's headers that carry the object's attributes over."""
+        options, tags = self._transfer.options, list[tuple[str, str]]()
+        if options.tags == "copy" and got.headers.get("x-amz-tagging-count", "0") != "0":
+            tags = self._tags(got.headers.get("x-amz-version-id"), ref)
         try:
-            headers = carried(got.headers)
+            return attributes(got.headers, tags, options)
         except AttributeLostError as error:
             raise AttributeLostError(f"{ref.key!r}: {error}") from None
-        if got.headers.get("x-amz-tagging-count", "0") != "0":
-            headers["x-amz-tagging"] = self._tags(got.headers.get("x-amz-version-id"), ref)
-        return headers
 
-    def _tags(self, version: str | None, ref: ObjectRef) -> str:
+    def _tags(self, version: str | None, ref: ObjectRef) -> list[tuple[str, str]]:
         named: dict[str, Any] = {"VersionId": version} if version else {}
         with translated(self.source.where("read the tags of", ref.key)):
             answer = self.source.client.get_object_tagging(
                 Bucket=self._transfer.source.bucket, Key=ref.key, **named
             )
-        # A space as %20, for not every server reads a + as one.
-        return urlencode([(tag["Key"], tag["Value"]) for tag in answer["TagSet"]], quote_via=quote)
+        return [(tag["Key"], tag["Value"]) for tag in answer["TagSet"]]
 
     def _condition(self, expect: str) -> dict[str, str]:
         if not self._writer.capabilities.conditions:

@@ -1,4 +1,4 @@
-"""GET and PUT of one bucket's objects over our own HTTP: requests signed, answers understood.
+"""Requests to one bucket's objects over our own HTTP: signed, sent, and their answers understood.
 
 A request goes out once. It goes out again only where that cannot do harm and something has changed: on a new
 connection where a kept one turned out to be closed before it brought an answer; and, once for each cure that
@@ -35,10 +35,14 @@ from worker.aws.keyring import KeyRing
 from worker.aws.pool import Origin, Pool, UnreachableError, UntrustedError
 from worker.core import errors
 from worker.core.errors import FleetcopyError, Side
+from worker.core.headers import PAYER
 from worker.core.http import Head
 from worker.core.model import Endpoint
-from worker.core.refusal import LONGEST_BODY, Cure, Refusal, cure, refusal
+from worker.core.refusal import LONGEST_BODY, Cure, Refusal, advice, cure, refusal
 from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
+
+COPY_SOURCE = "x-amz-copy-source"
+"""Header that names what S3 shall copy."""
 
 _PORTS = {"http": 80, "https": 443}
 _FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
@@ -79,7 +83,7 @@ class Capabilities(msgspec.Struct):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What a PUT sends.
+    """What a PUT or POST sends.
 
     Attributes:
         length: bytes on the wire.
@@ -95,14 +99,14 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct):
-    """One GET or PUT.
+    """One GET, HEAD, PUT or POST.
 
     Attributes:
         method, key: what to do to which object.
         headers: by name in lower case.
         buffers, watch: of the thread and of the copy that it is for.
         query: name and value of each parameter.
-        body: of a PUT.
+        body: of a PUT or POST.
         waits: whether it asks for `100 Continue` before it sends its body.
         unheard: whether it asked in vain.
         spent: whether a byte of a streamed body has been taken, so that it cannot be sent again.
@@ -151,10 +155,34 @@ class Answer(msgspec.Struct, frozen=True):
         return body
 
 
-class Site:
-    """One endpoint's bucket. Safe to use from many threads."""
+class Reply(msgspec.Struct, frozen=True):
+    """A success that has been read to its end, or as far as any error's would go."""
 
-    def __init__(self, endpoint: Endpoint, side: Side, *, context: ssl.SSLContext, limits: Limits) -> None:
+    head: Head
+    text: bytes
+
+
+class Site:
+    """One endpoint's bucket. Safe to use from many threads.
+
+    Args:
+        endpoint: which bucket, where.
+        side: of the transfer.
+        context: whom to trust.
+        limits: how long anything may take.
+        payer: whether to pay for what is asked of a bucket whose requester pays.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        side: Side,
+        *,
+        context: ssl.SSLContext,
+        limits: Limits,
+        payer: bool = False,
+    ) -> None:
+        self._payer = list(PAYER.items()) if payer else []
         self.capabilities = Capabilities(trailers=endpoint.endpoint_url is None)
         self._endpoint = endpoint
         self._side = side
@@ -168,6 +196,21 @@ class Site:
     def encrypts(self) -> bool:
         """Whether TLS is spoken."""
         return self._place.pool.origin.scheme == "https"
+
+    @property
+    def region(self) -> str:
+        """Where the bucket is, as far as is known."""
+        return self._place.region
+
+    def head(self, request: Request) -> Head:
+        """What a GET would say of an object.
+
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        answer = self._perform(request)
+        answer.close()
+        return answer.head
 
     def get(self, request: Request) -> Answer:
         """Begin to read an object.
@@ -189,8 +232,8 @@ class Site:
         except _FAILURES as error:
             raise self._failed(error, answer.request) from error
 
-    def put(self, request: Request) -> Head:
-        """Write an object.
+    def put(self, request: Request) -> Reply:
+        """Write an object, or take a step on the way to one.
 
         Raises:
             FleetcopyError: see `core.transferrer`.
@@ -209,11 +252,13 @@ class Site:
             self.capabilities.trailers = True
         if request.unheard:
             self.capabilities.proceeds = False
-        return answer.head
+        return Reply(answer.head, text)
 
     def where(self, request: Request) -> Where:
         """What a request is about, for its errors."""
-        action = "read" if request.body is None else "write"
+        action = {"GET": "read", "HEAD": "look at"}.get(request.method, "write")
+        if COPY_SOURCE in request.headers:
+            action = "copy within S3 to"
         what = f"{action} {self._side} s3://{self._endpoint.bucket}/ key {request.key!r}"
         return Where(what, self._side, request.key)
 
@@ -222,7 +267,9 @@ class Site:
         where = self.where(answer.request)
         if b"<Error" in text:
             told = refusal(answer.head, text)
-            raise refused(told.code, HTTPStatus.INTERNAL_SERVER_ERROR, told.message, where)
+            lost = told.code == "PreconditionFailed"
+            status = HTTPStatus.PRECONDITION_FAILED if lost else HTTPStatus.INTERNAL_SERVER_ERROR
+            raise refused(told.code, status, told.message, where)
         if not text and "etag" not in answer.head.headers:
             raise errors.ServiceUnavailableError(f"{where.what}: a success without an ETag")
 
@@ -260,7 +307,7 @@ class Site:
             remedy = cure(told, place.region, trailer=request.body is not None and request.body.trailed)
             better = self._cure(remedy, told, answer) if remedy and remedy not in cured else None
             if remedy is None or better is None:
-                raise refused(told.code, told.head.status, told.message, self.where(request))
+                raise self._refused(told, request)
             if request.spent or remedy in {Cure.NO_TRAILER, Cure.NO_CONDITION}:
                 # The next try is made with what has been learnt.
                 raise errors.ServiceUnavailableError(
@@ -268,6 +315,14 @@ class Site:
                 )
             cured.add(remedy)
             place = better
+
+    def _refused(self, told: Refusal, request: Request) -> FleetcopyError:
+        """A refusal that is final, as ours; S3 may mind the source of what it shall copy."""
+        where = self.where(request)
+        if told.condition.startswith(COPY_SOURCE):
+            where = msgspec.structs.replace(where, side="source")
+        message = f"{told.message}. {advice(told, request.headers)}".strip(". ")
+        return refused(told.code, told.head.status, message, where)
 
     def _exchange(self, place: _Place, request: Request) -> Answer:
         """One request and its answer, on a kept connection, or on a new one where that is gone."""
@@ -292,6 +347,7 @@ class Site:
             ("host", place.pool.origin.netloc),
             ("x-amz-content-sha256", payload),
             ("x-amz-date", stamp.date),
+            *self._payer,
             *request.headers.items(),
         ]
         if keys.session_token:
@@ -369,7 +425,10 @@ def _converse(connection: Connection, lines: bytes, request: Request) -> Head:
     watch.cancellable = True
     if body is None:
         connection.send(watch, lines)
-        return connection.head(buffers.body, watch)
+        head = connection.head(buffers.body, watch)
+        if request.method == "HEAD":
+            connection.no_body()
+        return head
     try:
         if body.stream is None:
             # It has all it needs to publish: from here on its answer alone tells what became of it.

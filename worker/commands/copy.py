@@ -9,10 +9,11 @@ from collections import Counter
 from random import Random
 
 from worker import config, screen
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import (
     WHY,
+    check_tags,
     filters,
     has_digest_etags,
     left_alone,
@@ -37,6 +38,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "copy", _copy, "copy on this machine what differs, without a queue")
     config.add_endpoints(command)
+    config.add_copies(command)
     for name in ("processes", "streams", "drain-seconds", "log-level"):
         config.add_option(command, name)
     offer_comparison(command)
@@ -68,8 +70,8 @@ def _copy(options: argparse.Namespace) -> int:
     )
 
     def plan(counts: Counter[str]) -> None:
-        source = Bucket(transfer.source, "source")
-        destination = Bucket(transfer.destination, "destination")
+        source, destination = sides(transfer)
+        check_tags(source, transfer.options)
         submit(
             transfer,
             hub,

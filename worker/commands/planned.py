@@ -11,6 +11,7 @@ from worker.aws.s3 import Bucket
 from worker.core.compare import CAN_MISS, Criterion
 from worker.core.errors import UsageError
 from worker.core.filters import Filters
+from worker.core.options import Options
 from worker.core.plan import Action, Step
 from worker.core.quantities import parse_age, parse_size
 from worker.flow import log
@@ -25,6 +26,16 @@ WHY = {
 def has_digest_etags(*buckets: Bucket) -> bool:
     """Whether plain ETags are MD5 digests in all of these."""
     return all(bucket.has_digest_etags() for bucket in buckets)
+
+
+def check_tags(source: Bucket, options: Options) -> None:
+    """Fail before anything is copied where tags would be lost unnoticed.
+
+    Raises:
+        ConfigurationError: they are to be kept, and may not be read.
+    """
+    if options.tags == "copy":
+        source.probe_tags()
 
 
 def left_alone(step: Step) -> str:

@@ -12,6 +12,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "config", _show, "show the settings, and where each comes from")
     config.add_endpoints(command)
+    config.add_copies(command)
     for setting in config.SETTINGS_OF_WORK:
         config.add_option(command, setting.name)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from worker import config
 from worker.aws.note import Note
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import (
@@ -40,6 +40,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "submit", _submit, "list both sides and queue a task for what differs")
     config.add_endpoints(command)
+    config.add_option(command, "request-payer")
     config.add_option(command, "queue")
     command.add_argument(
         "--from",
@@ -73,7 +74,7 @@ def _submit(options: argparse.Namespace) -> int:
     if begun.complete:
         print(f"all was sent before, says {place}; delete it to submit again")
         return 0
-    source, destination = Bucket(transfer.source, "source"), Bucket(transfer.destination, "destination")
+    source, destination = sides(transfer)
     if queue:
         queue.depth()
     destination.probe()

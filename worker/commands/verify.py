@@ -12,7 +12,7 @@ import msgspec
 
 from worker import config
 from worker.aws.reader import WireReader
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
 from worker.aws.wire import trust
 from worker.commands.parsing import Commands, add
@@ -41,7 +41,7 @@ def offer(commands: Commands) -> None:
     command.add_argument(
         "--json", action="store_true", help="a line of JSON for each finding, and one for the verdict"
     )
-    for name in ("queue", "streams"):
+    for name in ("queue", "streams", "request-payer"):
         config.add_option(command, name)
     offer_filters(command)
 
@@ -49,7 +49,7 @@ def offer(commands: Commands) -> None:
 def _verify(options: argparse.Namespace) -> int:
     transfer, wanted, random = config.transfer(options), filters(options), Random()  # noqa: S311 - jitter
     queue = Queue(config.queue_url(options)) if options.submit else None
-    source, destination = Bucket(transfer.source, "source"), Bucket(transfer.destination, "destination")
+    source, destination = sides(transfer)
     if queue:
         queue.depth()
     with bar("verifying") as shown:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from worker import config
-from worker.aws.s3 import Bucket
+from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
 from worker.commands.parsing import Commands, add
+from worker.commands.planned import check_tags
 from worker.core import errors
 from worker.core.model import Transfer
 from worker.flow import child, log, supervise
@@ -33,6 +34,7 @@ def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "work", _work, "copy what the queue's tasks name")
     config.add_endpoints(command)
+    config.add_copies(command)
     for name in ("queue", "processes", "streams", "visibility-seconds", "drain-seconds"):
         config.add_option(command, name)
     command.add_argument(
@@ -123,5 +125,7 @@ def _cloudwatch(group: str | None, stream: str) -> Iterator[None]:
 def _check_reach(transfer: Transfer, queue: Queue) -> None:
     """Fail before any task is touched where nothing could succeed."""
     queue.dead_letters().depth()
-    Bucket(transfer.source, "source").probe()
-    Bucket(transfer.destination, "destination").probe()
+    source, destination = sides(transfer)
+    source.probe()
+    destination.probe()
+    check_tags(source, transfer.options)

@@ -61,12 +61,14 @@ class Seen(msgspec.Struct, frozen=True):
         etag: without its quotes.
         digest: whether the ETag of MD5 shape is a digest of the bytes (not under KMS, nor SSE-C).
         checksums: base64 of the stored full-object checksums, by algorithm (`CRC64NVME`, ...).
+        storage_class: as S3 spells it; says nothing of the bytes.
     """
 
     size: int
     etag: str
     digest: bool = True
     checksums: dict[str, str] = {}
+    storage_class: str = "STANDARD"
 
 
 def compare(source: Seen, destination: Seen) -> Comparison:

@@ -85,6 +85,10 @@ class ObjectRefusedError(ObjectError):
     """S3 refused this one object with an answer that repeating will not change."""
 
 
+class UnsupportedError(ObjectRefusedError):
+    """The endpoint does not offer what was asked of it."""
+
+
 class AttributeLostError(ObjectRefusedError):
     """An attribute of the object cannot be carried over unchanged."""
 

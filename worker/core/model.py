@@ -13,6 +13,7 @@ import re
 import msgspec
 
 from worker.core.errors import FleetcopyError, UsageError
+from worker.core.options import Options
 
 LARGEST_PUT = 5 * 1024**3
 """Bytes; the most that one PutObject takes (S3 User Guide, "Uploading objects")."""
@@ -61,17 +62,18 @@ def parse_uri(uri: str) -> tuple[str, str]:
 
 
 class Transfer(msgspec.Struct, frozen=True):
-    """What is copied where. Its id is a hash of itself, so that a task names its transfer unmistakably."""
+    """What is copied where, and how. A task names it unmistakably by its id, a hash of what and where."""
 
     source: Endpoint
     destination: Endpoint
+    options: Options = Options()
 
     @property
     def id(self) -> str:
         """16 hexadecimal digits, a hash of what is copied where.
 
-        Regions, endpoint URLs and credentials are left out: they are how a machine reaches the buckets,
-        and the one that submits may reach them otherwise than the ones that work.
+        Regions, endpoint URLs, credentials and options are left out: they are how a machine reaches the
+        buckets and copies, and the one that submits may do so otherwise than the ones that work.
         """
         what = [self.source.bucket, self.source.prefix, self.destination.bucket, self.destination.prefix]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
@@ -115,6 +117,8 @@ class Proof(enum.StrEnum):
     """S3 checked the bytes it received against the source's ETag, an MD5 digest."""
     CHECKSUM = "checksum"
     """S3 checked the bytes it received against the full-object checksum stored with the source."""
+    SERVER_SIDE = "server-side"
+    """S3 copied the bytes itself, of the version that was asked for; they did not come here."""
     TRANSPORT = "transport"
     """The source offers no digest: length and transport only."""
 
@@ -129,6 +133,8 @@ class Kind(enum.StrEnum):
     FAILED = "failed"
     UNTOUCHED = "untouched"
     """Not begun, or cancelled: another delivery will see to it."""
+    HANDED_ON = "handed on"
+    """Led to other tasks, which will see to it; a step of a large object's, or of a listing's."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -136,7 +142,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: see `Kind`.
-        bytes: moved, when copied.
+        bytes: moved by this delivery.
         proof: when copied.
         error: when failed or untouched by a fault.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import html
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -17,7 +18,8 @@ from worker.core.http import Head
 LONGEST_BODY = 65_536
 """Bytes of an error's body that are looked at."""
 
-_FIELD = re.compile(r"<(Code|Message|Region|Header)>([^<]*)</\1>")
+_FIELD = re.compile(r"<(Code|Message|Region|Header|Condition)>([^<]*)</\1>")
+_BAD, _FORBIDDEN = 400, 403
 _REDIRECTS = frozenset({301, 302, 307})
 _ELSEWHERE = "AuthorizationHeaderMalformed"
 
@@ -31,6 +33,7 @@ class Refusal(msgspec.Struct, frozen=True):
         message: S3's.
         region: where the bucket is, as far as the answer tells.
         header: the request's header that S3 does not know, with `NotImplemented`.
+        condition: the request's header that did not hold, with `PreconditionFailed`.
     """
 
     head: Head
@@ -38,6 +41,7 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str = ""
     region: str = ""
     header: str = ""
+    condition: str = ""
 
 
 class Cure(enum.Enum):
@@ -68,6 +72,7 @@ def refusal(head: Head, body: bytes) -> Refusal:
         fields.get("Message", ""),
         head.headers.get("x-amz-bucket-region") or fields.get("Region", ""),
         fields.get("Header", "").lower(),
+        fields.get("Condition", "").lower(),
     )
 
 
@@ -85,3 +90,20 @@ def cure(refused: Refusal, region: str, *, trailer: bool) -> Cure | None:
     if code == "NotImplemented" and refused.header in _CONDITIONS:
         return Cure.NO_CONDITION
     return Cure.NO_TRAILER if code == "NotImplemented" and trailer else None
+
+
+def advice(refused: Refusal, headers: Mapping[str, str]) -> str:
+    """Which option may help, where an attribute among the request's headers may be what S3 minds."""
+    status = refused.head.status
+    match refused.code:
+        case "InvalidStorageClass":
+            return "Choose one with --storage-class"
+        case "AccessControlListNotSupported":
+            return "The bucket's owner owns what is in it: leave --acl out"
+    if status in {_BAD, _FORBIDDEN} and any(name.startswith("x-amz-object-lock-") for name in headers):
+        return "Its lock takes a bucket with Object Lock, and permission to lock; else --object-lock ignore"
+    if status == _FORBIDDEN and "x-amz-acl" in headers:
+        return "An ACL takes s3:PutObjectAcl"
+    if status == _FORBIDDEN and "x-amz-tagging" in headers:
+        return "Its tags take s3:PutObjectTagging; else --tags ignore"
+    return ""

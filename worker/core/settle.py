@@ -7,6 +7,9 @@
 | failed, retryable, attempts left | a new task, attempt + 1, delayed |
 | failed otherwise | the dead-letter queue, alone, with the reason; attempt 0, for a redrive |
 
+A task of another kind than `copy` is a step: it has one outcome, and may lead to messages of its own, which
+are sent whatever the outcome. A hint that has failed for good goes nowhere: the object's owner will notice.
+
 The new messages are sent *before* the old one is deleted, so that dying in between costs a second delivery,
 never an object.
 """
@@ -19,7 +22,7 @@ from random import Random
 import msgspec
 
 from worker.core.errors import FleetcopyError, MessageError
-from worker.core.message import CopyTask, encode, to_ascii_json
+from worker.core.message import CopyTask, LargeTask, PartTask, Task, encode, to_ascii_json
 from worker.core.model import Kind, ObjectRef, Outcome
 from worker.core.retry import ATTEMPTS, delay
 
@@ -34,6 +37,13 @@ class Send(msgspec.Struct, frozen=True):
 
     body: str
     delay: int = 0
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What carrying out a task of another kind than `copy` has come to, and the messages it leads to."""
+
+    outcome: Outcome
+    sends: tuple[Send, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -51,10 +61,11 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 def settle(
-    task: CopyTask,
+    task: Task,
     results: Sequence[tuple[ObjectRef, Outcome]],
     random: Random,
     *,
+    sends: tuple[Send, ...] = (),
     hold_back: int = 0,
 ) -> Settlement:
     """Decide by the table above.
@@ -63,6 +74,7 @@ def settle(
         task: as received.
         results: one per object of the task.
         random: for the jitter of delays.
+        sends: what a step has led to.
         hold_back: seconds for which untouched objects stay hidden, while an endpoint is out of order.
     """
     untouched = [ref for ref, outcome in results if outcome.kind is Kind.UNTOUCHED]
@@ -71,17 +83,22 @@ def settle(
     for ref, outcome in results:
         if outcome.kind is not Kind.FAILED:
             continue
-        if outcome.error is not None and outcome.error.retryable and task.attempt + 1 < ATTEMPTS:
+        if not is_final(task.attempt, outcome.error):
             failed.append(ref)
-        else:
+        elif not isinstance(task, PartTask):
             dead.append(_dead_object(task, ref, outcome.error))
-    sends = []
+    again = []
     if untouched:
-        sends.append(Send(encode(_part(task, untouched)), hold_back))
+        again.append(Send(encode(_part(task, untouched, task.attempt)), hold_back))
     if failed:
         attempt = task.attempt + 1
-        sends.append(Send(encode(_part(task, failed, attempt)), delay(attempt, random)))
-    return Settlement(tuple(sends), tuple(dead))
+        again.append(Send(encode(_part(task, failed, attempt)), delay(attempt, random)))
+    return Settlement((*sends, *again), tuple(dead))
+
+
+def is_final(attempt: int, error: FleetcopyError | None) -> bool:
+    """Whether an error is the last word about a task that had failed `attempt` times before."""
+    return error is None or not error.retryable or attempt + 1 >= ATTEMPTS
 
 
 def split(task: CopyTask) -> Settlement:
@@ -89,7 +106,7 @@ def split(task: CopyTask) -> Settlement:
     assert len(task.objects) > 1
     middle = len(task.objects) // 2
     halves = (task.objects[:middle], task.objects[middle:])
-    return Settlement(tuple(Send(encode(_part(task, half))) for half in halves))
+    return Settlement(tuple(Send(encode(_part(task, half, task.attempt))) for half in halves))
 
 
 def reject(body: str, error: MessageError, transfer: str) -> Settlement:
@@ -97,12 +114,17 @@ def reject(body: str, error: MessageError, transfer: str) -> Settlement:
     return Settlement(dead_letters=(DeadLetter(body, _attributes(error, "", transfer)),))
 
 
-def _part(task: CopyTask, refs: Sequence[ObjectRef], attempt: int | None = None) -> CopyTask:
-    return CopyTask(task.transfer, tuple(refs), task.attempt if attempt is None else attempt)
+def _part(task: Task, refs: Sequence[ObjectRef], attempt: int) -> Task:
+    """The same task of these of its objects."""
+    if isinstance(task, CopyTask):
+        return CopyTask(task.transfer, tuple(refs), attempt)
+    return msgspec.structs.replace(task, attempt=attempt)
 
 
-def _dead_object(task: CopyTask, ref: ObjectRef, error: FleetcopyError | None) -> DeadLetter:
-    return DeadLetter(encode(_part(task, [ref], 0)), _attributes(error, ref.key, task.transfer))
+def _dead_object(task: Task, ref: ObjectRef, error: FleetcopyError | None) -> DeadLetter:
+    # A large object is begun anew: nothing of its upload is left.
+    again = LargeTask(task.transfer, ref) if isinstance(task, LargeTask) else _part(task, [ref], 0)
+    return DeadLetter(encode(again), _attributes(error, ref.key, task.transfer))
 
 
 def _attributes(error: FleetcopyError | None, key: str, transfer: str) -> dict[str, str]:

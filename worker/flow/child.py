@@ -28,6 +28,7 @@ from worker.core.tasks import TaskQueue
 from worker.flow import log
 from worker.flow.consume import Consumer
 from worker.flow.local_queue import LocalQueue
+from worker.flow.steps import Steps
 from worker.flow.streams import Streams
 
 READY = "ready"
@@ -94,6 +95,7 @@ def _work(settings: ChildSettings) -> Exit:
         transfer=settings.transfer,
         tasks=tasks,
         transferrer=transferrer,
+        steps=Steps({}),
         destination=transferrer.destination,
         probe=transferrer.probe,
         count=settings.streams,

@@ -24,7 +24,7 @@ from worker.core.denials import Denials
 from worker.core.errors import ConfigurationError, FleetcopyError, MessageError, ObjectDeniedError
 from worker.core.lifecycle import Event as Move
 from worker.core.lifecycle import State, advance
-from worker.core.message import decode
+from worker.core.message import CopyTask, decode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
 from worker.core.progress import Report, Tally
 from worker.core.tasks import LONGEST_LEASE, Entry, Message, Sender, TaskQueue
@@ -162,6 +162,8 @@ class Consumer:
         self._deliveries.append(delivery)
         if not self._takes_work:
             delivery.abandon()
+        elif not isinstance(task, CopyTask):
+            self._streams.perform(delivery, task)
         elif message.receive_count > settle.SPLIT_ABOVE and len(task.objects) > 1:
             delivery.abandon()
             self._decide(delivery, settle.split(task))
@@ -173,6 +175,7 @@ class Consumer:
 
     def _finished(self, event: Finished) -> None:
         error = event.outcome.error
+        event.delivery.sends = event.sends
         if event.outcome.kind is Kind.COPIED:
             self._breaker.copied()
             for delivery, ref, outcome in self._denials.copied(event.began):
@@ -243,7 +246,13 @@ class Consumer:
             hold_back = 0 if self._breaker.state is BreakerState.CLOSED else int(self._breaker.pause)
             self._decide(
                 delivery,
-                settle.settle(delivery.task, delivery.results, self._random, hold_back=hold_back),
+                settle.settle(
+                    delivery.task,
+                    delivery.results,
+                    self._random,
+                    sends=delivery.sends,
+                    hold_back=hold_back,
+                ),
             )
         self._settle(delivery)
 

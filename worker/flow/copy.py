@@ -94,7 +94,9 @@ def _look_and_copy(transferrer: Transferrer, ref: ObjectRef, cancel: Cancellatio
         return Outcome(Kind.GONE)
     if destination and compare(source, destination) is Comparison.EQUAL:
         return Outcome(Kind.SKIPPED)
-    now = msgspec.structs.replace(ref, size=source.size, etag=source.etag, version_id=None)
+    now = msgspec.structs.replace(
+        ref, size=source.size, etag=source.etag, storage_class=source.storage_class, version_id=None
+    )
     expect = destination.etag if destination else ""
     return _outcome(transferrer.copy(now, fenced=True, expect=expect, cancel=cancel))
 

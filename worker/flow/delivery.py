@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from worker.core.message import CopyTask
-from worker.core.model import UNTOUCHED, ObjectRef, Outcome
+from worker.core.message import Task
+from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome
 from worker.core.progress import DONE, Tally
-from worker.core.settle import Settlement
+from worker.core.settle import Send, Settlement
 from worker.core.tasks import Entry, Message, Sender
+
+_OVER = (*DONE, Kind.HANDED_ON)
 
 
 class Delivery:
@@ -19,19 +21,21 @@ class Delivery:
         withdrawn: set to begin no more of its objects.
         cancel: set to stop those under way.
         results: object and outcome, one for each that is finished.
+        sends: messages that a step has led to.
         settlement: what to send before the message is deleted, once that is known.
         outbox: batches of it that are not taken yet, each with the queue that is to take it.
         lost: whether SQS has ended the lease, so that the task may be another worker's.
         retry_at: when to try to settle again, after SQS failed.
     """
 
-    def __init__(self, message: Message, task: CopyTask | None, received: float) -> None:
+    def __init__(self, message: Message, task: Task | None, received: float) -> None:
         self.message = message
         self.task = task
         self.received = received
         self.withdrawn = threading.Event()
         self.cancel = threading.Event()
         self.results: list[tuple[ObjectRef, Outcome]] = []
+        self.sends: tuple[Send, ...] = ()
         self.settlement: Settlement | None = None
         self.outbox: list[tuple[Sender, list[Entry]]] = []
         self.lost = False
@@ -51,7 +55,7 @@ class Delivery:
     @property
     def done(self) -> bool:
         """Whether no object is left for another delivery."""
-        return self.finished and all(outcome.kind in DONE for _, outcome in self.results)
+        return self.finished and all(outcome.kind in _OVER for _, outcome in self.results)
 
     def finish(self, ref: ObjectRef, outcome: Outcome) -> None:
         """Record what became of an object; the first word counts."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from worker.core.message import CopyTask, encode
+from worker.core.message import Task, encode
 from worker.core.tasks import Entry, Sender
 from worker.flow.outbox import batches, send_batch
 
@@ -27,9 +27,9 @@ _TRIES = 8
 
 def send_tasks(
     queue: Sender,
-    tasks: Iterable[CopyTask],
+    tasks: Iterable[Task],
     random: Random,
-    on_sent: Callable[[list[CopyTask]], object] = lambda _block: None,
+    on_sent: Callable[[list[Task]], object] = lambda _block: None,
 ) -> None:
     """Send all of the tasks.
 
@@ -57,7 +57,7 @@ def send_tasks(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _blocks(tasks: Iterable[CopyTask]) -> Iterator[list[CopyTask]]:
+def _blocks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
     rest = iter(tasks)
     while block := list(itertools.islice(rest, BLOCK)):
         yield block

@@ -16,13 +16,15 @@ from random import Random
 import msgspec
 
 from worker.core.errors import FleetcopyError, UnexpectedError
-from worker.core.message import CopyTask
+from worker.core.message import CopyTask, Task
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
+from worker.core.settle import Send, Step
 from worker.core.tasks import Message, TaskQueue
 from worker.core.transferrer import Transferrer
 from worker.flow import log
 from worker.flow.copy import copy_object
 from worker.flow.delivery import Delivery
+from worker.flow.steps import Steps
 from worker.flow.survey import Listable, survey
 
 POLL_SECONDS = 2
@@ -48,13 +50,14 @@ class Surveyed(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A stream is done with an object, begun and ended at these monotonic times."""
+    """A stream is done with an object, or with a step, begun and ended at these monotonic times."""
 
     delivery: Delivery
     ref: ObjectRef
     outcome: Outcome
     began: float
     ended: float
+    sends: tuple[Send, ...] = ()
 
 
 class Probed(msgspec.Struct, frozen=True):
@@ -79,6 +82,7 @@ class Streams:
         transfer: the one that this worker carries out.
         tasks: the queue to receive from.
         transferrer: moves the objects.
+        steps: carries out the tasks of other kinds.
         destination: lists what earlier deliveries finished.
         probe: asks whether both endpoints work; raises what is wrong.
         count: objects in flight at most.
@@ -92,6 +96,7 @@ class Streams:
         transfer: Transfer,
         tasks: TaskQueue,
         transferrer: Transferrer,
+        steps: Steps,
         destination: Listable,
         probe: Callable[[], None],
         count: int,
@@ -104,6 +109,7 @@ class Streams:
         self._transfer = transfer
         self._tasks = tasks
         self._transferrer = transferrer
+        self._steps = steps
         self._destination = destination
         self._probe = probe
         self._visibility = visibility
@@ -146,6 +152,10 @@ class Streams:
         for ref in refs:
             self._jobs.put(functools.partial(self._do_copy, delivery, ref))
 
+    def perform(self, delivery: Delivery, task: Task) -> None:
+        """Carry out a step; ends in a `Finished`."""
+        self._jobs.put(functools.partial(self._do_step, delivery, task))
+
     def survey(self, delivery: Delivery, task: CopyTask) -> None:
         """Compare a redelivered task with the destination; ends in a `Surveyed`."""
         self._jobs.put(functools.partial(self._do_survey, delivery, task))
@@ -176,14 +186,14 @@ class Streams:
         return Surveyed(delivery, proven, rest)
 
     def _do_copy(self, delivery: Delivery, ref: ObjectRef) -> Event:
-        began = time.monotonic()
-        outcome = UNTOUCHED
-        if not delivery.withdrawn.is_set():
-            try:
-                outcome = copy_object(self._transferrer, ref, delivery.cancel, self._random)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the task must not hang on it
-                outcome = Outcome(Kind.FAILED, error=_ours(error))
-        return Finished(delivery, ref, outcome, began, time.monotonic())
+        def copy() -> Step:
+            return Step(copy_object(self._transferrer, ref, delivery.cancel, self._random))
+
+        return _finish(delivery, ref, copy)
+
+    def _do_step(self, delivery: Delivery, task: Task) -> Event:
+        [unit] = task.objects
+        return _finish(delivery, unit, lambda: self._steps.perform(task, delivery.cancel))
 
     def _do_probe(self) -> Event:
         try:
@@ -191,6 +201,18 @@ class Streams:
         except Exception as error:  # noqa: BLE001 - nor must a probe be awaited for ever
             return Probed(_ours(error))
         return Probed()
+
+
+def _finish(delivery: Delivery, ref: ObjectRef, act: Callable[[], Step]) -> Finished:
+    """Act, unless the delivery has been withdrawn meanwhile."""
+    began = time.monotonic()
+    step = Step(UNTOUCHED)
+    if not delivery.withdrawn.is_set():
+        try:
+            step = act()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task must not hang on it
+            step = Step(Outcome(Kind.FAILED, error=_ours(error)))
+    return Finished(delivery, ref, step.outcome, began, time.monotonic(), step.sends)
 
 
 def _ours(error: Exception) -> FleetcopyError:

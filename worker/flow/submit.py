@@ -9,7 +9,7 @@ from random import Random
 from worker.core.compare import Criterion
 from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.listing import in_order, join
-from worker.core.message import CopyTask
+from worker.core.message import Task
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack
 from worker.core.plan import Action, Step, plan
@@ -75,7 +75,7 @@ def submit(
             elif step.action is not Action.EQUAL:
                 on_step(step)
 
-    def sent(block: list[CopyTask]) -> None:
+    def sent(block: list[Task]) -> None:
         counts["tasks"] += len(block)
         on_sent(block[-1].objects[-1].key)
 
