@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import ClientError
 
+from worker.aws import session
 from worker.aws.errors import UNSUPPORTED, Where, translated
-from worker.aws.session import s3_client
+from worker.aws.http import Limits
+from worker.aws.pages import Pages
+from worker.aws.wire import Site, trust
 from worker.core.compare import KMS, Seen
 from worker.core.errors import ConfigurationError, Side
 from worker.core.headers import PAYER
 from worker.core.model import Endpoint, ObjectRef, Transfer
-from worker.core.page import take_rows
+from worker.core.page import Cursor
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
 
-
-_ROWS = "Rows"
 _TAGS_TRIED = 3
-
-
-def _take_rows(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    """Read a page's rows ourselves; see `core.page`. botocore adds what it is given here to its answer."""
-    if response_dict["status_code"] == HTTPStatus.OK:
-        with contextlib.suppress(ParseError):  # botocore says so, and tries again
-            rest, rows = take_rows(response_dict["body"])
-            response_dict["body"], customized_response_dict[_ROWS] = rest, rows
 
 
 def _pay(params: dict[str, Any], **_: object) -> None:
@@ -61,11 +52,17 @@ class Bucket:
     @functools.cached_property
     def client(self) -> S3Client:
         """Made when it is first asked for: it takes a tenth of a second, and most copies never ask."""
-        client = s3_client(self.endpoint, connections=self._connections)
-        client.meta.events.register("before-parse.s3.ListObjectsV2", _take_rows)
+        client = session.s3_client(self.endpoint, connections=self._connections)
         if self._payer:
             client.meta.events.register("before-call.s3", _pay)
         return client
+
+    @functools.cached_property
+    def pages(self) -> Pages:
+        """The pages of its listing, over our own wire."""
+        context = trust(session.ca_bundle(self.endpoint.credentials))
+        site = Site(self.endpoint, self.side, context=context, limits=Limits(), payer=self._payer)
+        return Pages(self.endpoint, self.side, site)
 
     def where(self, action: str, key: str | None = None) -> Where:
         """What a call is about, for its errors."""
@@ -80,14 +77,10 @@ class Bucket:
             ServiceUnavailableError: S3 did not answer, after retries.
             ListingError: what it answered is no listing.
         """
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.endpoint.bucket,
-            Prefix=self.endpoint.prefix if prefix is None else prefix,
-            StartAfter=start_after,
-        )
-        with translated(self.where("list")):
-            for page in pages:
-                yield from page[_ROWS]  # type: ignore[literal-required]
+        cursor = Cursor(self.endpoint.prefix if prefix is None else prefix, start_after)
+        while not cursor.ended:
+            page = self.pages.next(cursor)
+            yield from page.refs()
 
     def probe(self) -> None:
         """Make sure that the bucket is there and may be listed; one request.
@@ -107,13 +100,10 @@ class Bucket:
             ConfigurationError: those of none of the first few objects may be.
         """
         where = self.where("read the tags of objects in")
+        keys = self.pages.next(Cursor(self.endpoint.prefix, ""), most=_TAGS_TRIED).keys
         with translated(where):
-            page = self.client.list_objects_v2(
-                Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=_TAGS_TRIED
-            )
-            rows: list[ObjectRef] = page[_ROWS]  # type: ignore[literal-required]
-            denied = [row for row in rows if not self._may_read_tags(row.key)]
-        if denied and denied == rows:
+            denied = [key for key in keys if not self._may_read_tags(key)]
+        if denied and len(denied) == len(keys):
             raise ConfigurationError(
                 f"{where.what}: denied. Grant s3:GetObjectTagging, or leave tags behind with --tags ignore"
             )

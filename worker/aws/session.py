@@ -194,6 +194,12 @@ def credentials(name: str) -> Renewable:
     return found
 
 
+def ca_bundle(name: str) -> str | None:
+    """File of the certificates that the clients of these credentials trust; None for the system's."""
+    found: str | None = _core(parse(name)).get_config_variable("ca_bundle")
+    return found
+
+
 def _is_path_style(endpoint: Endpoint) -> bool:
     # Virtual-hosted names need DNS that custom endpoints seldom have, and certificates that dots break.
     return endpoint.endpoint_url is not None or "." in endpoint.bucket

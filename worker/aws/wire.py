@@ -255,7 +255,9 @@ class Site:
         return Reply(answer.head, text)
 
     def where(self, request: Request) -> Where:
-        """What a request is about, for its errors."""
+        """What a request is about, for its errors; without a key, it asks for a page of the listing."""
+        if not request.key:
+            return Where(f"list {self._side} {self._endpoint.uri}", self._side)
         action = {"GET": "read", "HEAD": "look at"}.get(request.method, "write")
         if COPY_SOURCE in request.headers:
             action = "copy within S3 to"

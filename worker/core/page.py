@@ -1,48 +1,204 @@
-"""One page of a bucket's listing: S3's XML to object references, at a tenth of what botocore's parser takes.
+"""One page of a bucket's listing: S3's XML to columns, at a hundredth of what botocore's parser takes.
 
-The rows are taken out, and what is left, a few hundred bytes, is botocore's to read: it turns the pages.
+A regular expression takes the rows out as S3 writes them, and counts as read only if it found them all; any
+other page, of a look-alike or of a future S3, goes through an XML parser. Either way a page must be what it
+says it is, and go on where the one before it ended: a listing that skips, repeats or ends early would have
+a transfer call itself complete when it is not.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import operator
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
+import msgspec
+
 from worker.core.errors import ListingError
+from worker.core.lines import Line
 from worker.core.model import ObjectRef
 
+MOST_KEYS = 1000
+"""Rows of one page at most (S3 API Reference, "ListObjectsV2": MaxKeys)."""
 
-def take_rows(body: bytes) -> tuple[bytes, list[ObjectRef]]:
-    """The page without its rows, and the rows.
+_ROW = re.compile(
+    r"<Contents><Key>([^<&]++)</Key><LastModified>([\d:T.-]++Z)</LastModified>"
+    r'<ETag>(?:&quot;|&#34;|")?+([\w-]*+)(?:&quot;|&#34;|")?+</ETag>'
+    r"(?:<Checksum\w++>[^<]*+</Checksum\w++>)*+"
+    r"<Size>(\d++)</Size><StorageClass>(\w++)</StorageClass></Contents>"
+)
+_ESCAPES = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
-    Args:
-        body: the answer to ListObjectsV2 (S3 API Reference); keys may be URL-encoded, a space as `+`.
+
+class Page(msgspec.Struct, frozen=True):
+    """The rows of one page, column by column, in key order, and the token of the next page, if any.
+
+    Attributes:
+        keys: decoded.
+        sizes: bytes.
+        etags: without their quotes.
+        modified: as S3 spells times.
+        classes: storage classes.
+        token: opaque; None where the listing ends.
+    """
+
+    keys: Sequence[str]
+    sizes: Sequence[int]
+    etags: Sequence[str]
+    modified: Sequence[str]
+    classes: Sequence[str]
+    token: str | None
+
+    def lines(self, count: int | None = None) -> Iterator[Line]:
+        """The first `count` rows, or all, as the lines of a saved listing."""
+        rows = map(Line, self.keys, self.sizes, self.etags, self.modified, self.classes)
+        return islice(rows, count)
+
+    def refs(self) -> list[ObjectRef]:
+        """The rows as objects.
+
+        Raises:
+            ListingError: a time is none.
+        """
+        try:
+            times = [int(datetime.fromisoformat(text).timestamp()) for text in self.modified]
+        except ValueError as error:
+            raise ListingError(f"a row of the listing cannot be read: {error!r}") from None
+        return list(map(ObjectRef, self.keys, self.sizes, self.etags, times, self.classes))
+
+
+_Columns = tuple[Sequence[str], Sequence[int], Sequence[str], Sequence[str], Sequence[str]]
+
+
+def parse_page(body: bytes) -> Page:
+    """Read the answer to ListObjectsV2 (S3 API Reference); keys may be URL-encoded, a space as `+`.
 
     Raises:
-        ListingError: a row lacks something, or holds what is no number or time.
-        xml.etree.ElementTree.ParseError: it is no XML.
+        ListingError: it contradicts itself, or a row lacks something or holds what is no number or time.
+        xml.etree.ElementTree.ParseError: it is no XML, or cut short.
     """
-    root = ET.fromstring(body)  # noqa: S314 - by the same parser as botocore's
-    space = root.tag.partition("ListBucketResult")[0]
-    encoded = root.findtext(f"{space}EncodingType") == "url"
-    elements = root.findall(f"{space}Contents")
     try:
-        rows = [_row({field.tag: field.text for field in element}, space, encoded) for element in elements]
+        text = body.decode()
+        start, end = text.find("<Contents>"), text.rfind("</Contents>")
+        rows = _ROW.findall(text)
+        if len(rows) != text.count("<Contents") or not rows:
+            return _parse_slowly(body)
+        frame = ET.fromstring(text[:start].encode() + text[end + len("</Contents>") :].encode())  # noqa: S314 - by the same parser as botocore's
+        keys, modified, etags, sizes, classes = zip(*rows, strict=True)
+        encoded = _text(frame, "EncodingType") == "url"
+        columns = (_decoded(keys) if encoded else keys, list(map(int, sizes)), etags, modified, classes)
+    except UnicodeError as error:
+        raise ListingError(f"a key of the listing is no UTF-8: {error}") from None
+    return _page(frame, columns)
+
+
+def _parse_slowly(body: bytes) -> Page:
+    root = ET.fromstring(body)  # noqa: S314 - as above
+    space = root.tag.partition("ListBucketResult")[0]
+    encoded = _text(root, "EncodingType") == "url"
+    elements = [{field.tag: field.text for field in row} for row in root.iter(f"{space}Contents")]
+    try:
+        rows = [_row(fields, space, encoded) for fields in elements]
+    except UnicodeError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise ListingError(f"a row of the listing cannot be read: {error!r}") from None
-    for element in elements:
-        root.remove(element)
-    # Written as it is, a carriage return would be read as a newline: another token, if a server's are keys.
-    return ET.tostring(root).replace(b"\r", b"&#13;"), rows
+    keys, sizes, etags, modified, classes = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return _page(root, (keys, sizes, etags, modified, classes))
 
 
-def _row(fields: dict[str, str | None], space: str, encoded: bool) -> ObjectRef:  # noqa: FBT001
+def _row(fields: dict[str, str | None], space: str, encoded: bool) -> tuple[str, int, str, str, str]:  # noqa: FBT001
     key = fields[f"{space}Key"] or ""
-    return ObjectRef(
-        key=unquote_plus(key) if encoded else key,
-        size=int(fields[f"{space}Size"] or ""),
-        etag=(fields[f"{space}ETag"] or "").strip('"'),
-        last_modified=int(datetime.fromisoformat(fields[f"{space}LastModified"] or "").timestamp()),
-        storage_class=fields.get(f"{space}StorageClass") or "STANDARD",
+    modified = datetime.fromisoformat(fields[f"{space}LastModified"] or "")
+    if modified.tzinfo is None:
+        raise ValueError(f"{modified} without a time zone")
+    return (
+        unquote_plus(key, errors="strict") if encoded else key,
+        int(fields[f"{space}Size"] or ""),
+        (fields[f"{space}ETag"] or "").strip('"'),
+        modified.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        fields.get(f"{space}StorageClass") or "STANDARD",
     )
+
+
+def _decoded(keys: Sequence[str]) -> Sequence[str]:
+    """Keys as they are: all of a page in one go, unless one of them holds what separates them here."""
+    joined = "\n".join(keys)
+    if "%" not in joined and "+" not in joined:
+        return keys
+    plain = _ESCAPES.sub(_unescaped, joined.replace("+", " ")).split("\n")
+    return plain if len(plain) == len(keys) else [unquote_plus(key, errors="strict") for key in keys]
+
+
+def _unescaped(escapes: re.Match[str]) -> str:
+    return bytes.fromhex(escapes[0].replace("%", " ")).decode()
+
+
+def _text(frame: ET.Element, name: str) -> str | None:
+    return frame.findtext(f"{{*}}{name}")
+
+
+def _page(frame: ET.Element, columns: _Columns) -> Page:
+    """The page, if it is what it says it is."""
+    count, told, truncated = len(columns[0]), _text(frame, "KeyCount"), _text(frame, "IsTruncated")
+    token = _text(frame, "NextContinuationToken")
+    if not frame.tag.endswith("ListBucketResult") or truncated not in {"true", "false"}:
+        raise ListingError("the answer is no page of a listing")
+    if told is not None and told != str(count):
+        raise ListingError(f"a page of the listing holds {count} objects and says that it holds {told}")
+    if truncated == "true" and not token:
+        raise ListingError("a page of the listing says that more follows, and not where")
+    if truncated == "false" and token:
+        raise ListingError("a page of the listing says that nothing follows, and where to go on")
+    return Page(*columns, token=token)
+
+
+class Cursor(msgspec.Struct):
+    """How far a walk through a listing's pages has come.
+
+    Attributes:
+        prefix: of all its keys.
+        last: the last key seen, or the one after which the walk begins.
+        token: of the next page; None before the first.
+        ended: whether nothing follows.
+    """
+
+    prefix: str
+    last: str
+    token: str | None = None
+    ended: bool = False
+
+    def take(self, page: Page) -> None:
+        """Go past a page.
+
+        Raises:
+            ListingError: it does not go on where the walk has come to, or is out of order.
+        """
+        if page.keys:
+            _check(page.keys, self.prefix, self.last)
+            self.last = page.keys[-1]
+        elif page.token is not None and page.token == self.token:
+            raise ListingError(f"the listing goes round: after {self.last!r} it points to where it was")
+        self.token, self.ended = page.token, page.token is None
+
+
+def _check(keys: Sequence[str], prefix: str, last: str) -> None:
+    """Make sure that keys are in order, all under `prefix`, and come after the key `last`."""
+    if keys[0] <= last:
+        raise ListingError(
+            f"the listing goes back: a page begins with key {keys[0]!r}, and {last!r} stands before it"
+        )
+    if not all(map(operator.lt, keys, islice(keys, 1, None))):
+        at = next(at for at, key in enumerate(keys[1:]) if key <= keys[at])
+        raise ListingError(
+            f"key {keys[at + 1]!r} stands after {keys[at]!r}, out of order; directory buckets and some "
+            "S3 look-alikes list so, and cannot be listed in ranges or compared"
+        )
+    # Keys with one prefix stand together.
+    for key in (keys[0], keys[-1]):
+        if not key.startswith(prefix):
+            raise ListingError(f"key {key!r} lies outside prefix {prefix!r}")
