@@ -10,7 +10,8 @@ any zone, a line without `StorageClass` (STANDARD), and fields that they do not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -18,6 +19,13 @@ import msgspec
 
 from worker.core.errors import ListingError
 from worker.core.model import ObjectRef
+
+
+LONGEST = 1024**2
+"""Bytes of the longest line that is read; a key of 1,024 bytes takes at most six times as many."""
+
+UNREADABLE = (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError)
+"""What reading a line or a row that cannot be read raises."""
 
 
 class Line(msgspec.Struct, rename="pascal", omit_defaults=True):
@@ -31,8 +39,8 @@ class Line(msgspec.Struct, rename="pascal", omit_defaults=True):
     version_id: str | None = None
 
 
-class _Read(msgspec.Struct, rename="pascal"):
-    """A line as it is read."""
+class Row(msgspec.Struct, rename="pascal"):
+    """A line as it is read; a row of what `aws s3api list-objects-v2` prints, too."""
 
     key: Annotated[str, msgspec.Meta(min_length=1)]
     size: Annotated[int, msgspec.Meta(ge=0)]
@@ -43,7 +51,7 @@ class _Read(msgspec.Struct, rename="pascal"):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Read)
+_decoder = msgspec.json.Decoder(Row)
 
 
 def written(lines: Iterable[Line]) -> bytes:
@@ -58,6 +66,21 @@ def encode(ref: ObjectRef) -> bytes:
     return written([Line(ref.key, ref.size, ref.etag, spelt, ref.storage_class, ref.version_id)])
 
 
+def refs(rows: Iterable[Row]) -> list[ObjectRef]:
+    """The objects that rows tell of."""
+    return [
+        ObjectRef(
+            row.key,
+            row.size,
+            row.e_tag.strip('"'),
+            int(row.last_modified.timestamp()),
+            row.storage_class,
+            row.version_id,
+        )
+        for row in rows
+    ]
+
+
 def decode(line: bytes) -> ObjectRef:
     """The object of a line, with or without its newline.
 
@@ -65,8 +88,38 @@ def decode(line: bytes) -> ObjectRef:
         ListingError: it is no such line; says why. Which line of which file it is, the caller knows.
     """
     try:
-        row = _decoder.decode(line)
-        modified = int(row.last_modified.timestamp())
-    except (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError) as error:
+        [ref] = refs([_decoder.decode(line)])
+    except UNREADABLE as error:
         raise ListingError(f"no line of a listing: {error}") from None
-    return ObjectRef(row.key, row.size, row.e_tag.strip('"'), modified, row.storage_class, row.version_id)
+    return ref
+
+
+def read(chunks: Iterable[bytes]) -> Iterator[list[Row]]:
+    """The rows of a file, in pieces of a chunk or so.
+
+    A file that was cut where a line ends cannot be told from a shorter one: only compressed files tell.
+
+    Raises:
+        ListingError: a line is no line of a listing; says which, and why.
+    """
+    rest, before = b"", 0
+    for chunk in itertools.chain(chunks, [b"\n"]):
+        whole, newline, rest = (rest + chunk).rpartition(b"\n")
+        if len(rest) > LONGEST:
+            raise ListingError(f"a line holds more than {LONGEST:,} bytes, which no object's does")
+        try:
+            yield _decoder.decode_lines(whole)
+        except UNREADABLE as error:
+            raise _blame(whole, before, error) from None
+        before += whole.count(b"\n") + len(newline)
+
+
+def _blame(text: bytes, before: int, error: Exception) -> ListingError:
+    """What to say of the first line that cannot be read, where `error` has told that there is one."""
+    for number, line in enumerate(text.split(b"\n"), before + 1):
+        try:
+            if line.strip():
+                _decoder.decode(line)
+        except UNREADABLE as reason:
+            return ListingError(f"line {number:,}: {reason}")
+    return ListingError(f"after line {before:,}: {error}")
