@@ -20,7 +20,6 @@ import msgspec
 from worker.core.errors import ListingError
 from worker.core.model import ObjectRef
 
-
 LONGEST = 1024**2
 """Bytes of the longest line that is read; a key of 1,024 bytes takes at most six times as many."""
 
