@@ -1,14 +1,14 @@
 """What `aws s3api list-objects-v2 --output json` prints, read as a stream: its rows come in pieces.
 
 Such a document may be larger than memory. Its members are walked one by one, and the arrays of rows are cut
-where one row ends and the next begins, each piece to be decoded by itself. A cut is guessed by the text around
-it, and proven by the decoding: what begins at a row and decodes was cut at a row's end. Only where guesses fail
-are tokens counted.
+where one row ends and the next begins, each piece to be decoded by itself. A cut is guessed by the text
+around it, and proven by the decoding: what begins at a row and decodes was cut at a row's end. Only where
+guesses fail are tokens counted.
 
 Rows stand in `Contents`, or in `Keys`, as by `--query '{Keys: Contents, CommonPrefixes: CommonPrefixes}'`. A
-document with `CommonPrefixes` was listed with a delimiter and lacks what lies below them: whoever reads it must
-find that elsewhere. ijson would do the walking, at less than half the speed, and reads half a surrogate pair as
-a question mark.
+document with `CommonPrefixes` was listed with a delimiter and lacks what lies below them: whoever reads it
+must find that elsewhere. ijson would do the walking, at less than half the speed, and reads half a surrogate
+pair as a question mark.
 """
 
 from __future__ import annotations
@@ -33,16 +33,23 @@ _TOKEN = re.compile(_STRING + rb'|[\[\]{},]|"', re.DOTALL)
 _LAST_ROW = re.compile(rb"\}[ \t\r\n]*\]")
 
 
-class Folder(msgspec.Struct, rename="pascal"):
-    """A row of `CommonPrefixes`: keys that begin with it exist, and this document leaves them out."""
+class _Folder(msgspec.Struct, rename="pascal"):
+    """A row of `CommonPrefixes`."""
 
     prefix: Annotated[str, msgspec.Meta(min_length=1)]
 
 
-_ROWS: dict[str, type[Row | Folder]] = {"Contents": Row, "Keys": Row, "CommonPrefixes": Folder}
+class Folders(msgspec.Struct, frozen=True):
+    """Prefixes below which there are objects that the document leaves out."""
+
+    prefixes: list[str]
 
 
-def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | list[Folder]]:
+_FOLDERS = "CommonPrefixes"
+_ROWS: dict[str, type[Row | _Folder]] = {"Contents": Row, "Keys": Row, _FOLDERS: _Folder}
+
+
+def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | Folders]:
     """The rows of a document, in pieces of a chunk or so; each row is whole and checked.
 
     Raises:
@@ -67,7 +74,7 @@ def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | list[Folder]]:
     text.end()
 
 
-def _array(text: _Text, name: str) -> Iterator[list[Row] | list[Folder]]:
+def _array(text: _Text, name: str) -> Iterator[list[Row] | Folders]:
     """The rows of the array that begins here."""
     if not text.takes(b"["):
         raise text.error(f"`{name}` is no array")
@@ -78,7 +85,7 @@ def _array(text: _Text, name: str) -> Iterator[list[Row] | list[Folder]]:
             closed = piece.closed
             rows_before += len(piece.rows)
             text.drop(piece.end)
-            yield piece.rows
+            yield Folders([row.prefix for row in piece.rows]) if name == _FOLDERS else piece.rows
         elif not text.more():
             raise text.error("it ends within a row")
 
@@ -86,7 +93,7 @@ def _array(text: _Text, name: str) -> Iterator[list[Row] | list[Folder]]:
 class _Decoders:
     """Of the rows of an array: of many, and of one."""
 
-    def __init__(self, row: type[Row | Folder]) -> None:
+    def __init__(self, row: type[Row | _Folder]) -> None:
         self.rows: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
         self.row: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row)
 

@@ -49,8 +49,15 @@ class Row(msgspec.Struct, rename="pascal"):
     version_id: str | None = None
 
 
+class _Keyed(msgspec.Struct, rename="pascal"):
+    """What tells a line of a listing from other JSON."""
+
+    key: object
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Row)
+_keyed = msgspec.json.Decoder(_Keyed)
 
 
 def written(lines: Iterable[Line]) -> bytes:
@@ -91,6 +98,15 @@ def decode(line: bytes) -> ObjectRef:
     except UNREADABLE as error:
         raise ListingError(f"no line of a listing: {error}") from None
     return ref
+
+
+def is_line(text: bytes) -> bool:
+    """Whether a text looks like a line of a listing: an object that has a key; the rest of it may be bad."""
+    try:
+        _keyed.decode(text)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def read(chunks: Iterable[bytes]) -> Iterator[list[Row]]:
