@@ -15,6 +15,7 @@ from worker import config
 from worker.aws.note import Note
 from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
+from worker.commands.listings import offer_listings, saved_listing
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import (
     WHY,
@@ -30,7 +31,6 @@ from worker.core.compare import Criterion
 from worker.core.errors import UsageError
 from worker.core.model import ObjectRef, parse_uri
 from worker.core.plan import Action, Step
-from worker.flow import listing_files
 from worker.flow.checkpoints import FileKeeper, Keeper
 from worker.flow.submit import submit
 from worker.screen import bar
@@ -42,15 +42,7 @@ def offer(commands: Commands) -> None:
     config.add_endpoints(command)
     config.add_option(command, "request-payer")
     config.add_option(command, "queue")
-    command.add_argument(
-        "--from",
-        dest="listings",
-        metavar="PATH",
-        type=Path,
-        action="append",
-        help="list the source from a saved file, not from its bucket: what `aws s3api list-objects-v2` "
-        "printed as JSON, plain or .gz; or from a folder of such files; may be given again",
-    )
+    offer_listings(command)
     command.add_argument(
         "--checkpoint",
         metavar="PLACE",
@@ -67,9 +59,9 @@ def offer(commands: Commands) -> None:
 def _submit(options: argparse.Namespace) -> int:
     transfer, wanted, by = config.transfer(options), filters(options), Criterion(options.compare)
     queue = None if options.dry_run else Queue(config.queue_url(options))
-    files = listing_files.find(options.listings) if options.listings else []
+    saved = saved_listing(options, transfer)
     place = None if options.dry_run or not options.checkpoint else _keeper(options.checkpoint)
-    asked = [msgspec.to_builtins(wanted), by, [str(file) for file in files]]
+    asked = [msgspec.to_builtins(wanted), by, options.listings]
     begun = _resumed(place, checkpoint.begin(transfer, asked))
     if begun.complete:
         print(f"all was sent before, says {place}; delete it to submit again")
@@ -87,11 +79,9 @@ def _submit(options: argparse.Namespace) -> int:
         counts = submit(
             transfer,
             queue,
-            source=_after(listing_files.merged(files, transfer.source.prefix), after)
-            if files
-            else source.list(after),
+            source=_after(saved, after) if saved else source.list(after),
             destination=destination.list(transfer.destination_key(after) if after else ""),
-            digests=has_digest_etags(destination) if files else has_digest_etags(source, destination),
+            digests=has_digest_etags(destination) if saved else has_digest_etags(source, destination),
             random=Random(),  # noqa: S311 - an order of tasks, no secret
             filters=wanted,
             by=by,
