@@ -22,6 +22,7 @@ from worker.commands.planned import (
 )
 from worker.core.compare import Criterion
 from worker.core.model import Kind
+from worker.core.text import printable
 from worker.flow import child, log, supervise
 from worker.flow.local import LocalTransfer
 from worker.flow.local_queue import Hub
@@ -98,7 +99,7 @@ def _conclude(local: LocalTransfer, hub: Hub, seconds: float) -> int:
     """Say how a copy ended; its exit code."""
     progress = local.progress()
     for failure in hub.failures[:_FAILURES_SHOWN]:
-        text = f"failed  {log.printable(failure.key)}  ({failure.reason}: {log.printable(failure.detail)})"
+        text = f"failed  {printable(failure.key)}  ({failure.reason}: {printable(failure.detail)})"
         print(text, file=sys.stderr)
     if hub.failed > _FAILURES_SHOWN:
         print(f"failed  and {hub.failed - _FAILURES_SHOWN:,} more", file=sys.stderr)

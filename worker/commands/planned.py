@@ -14,7 +14,7 @@ from worker.core.filters import Filters
 from worker.core.options import Options
 from worker.core.plan import Action, Step
 from worker.core.quantities import parse_age, parse_size
-from worker.flow import log
+from worker.core.text import printable
 
 WHY = {
     Action.TOO_LARGE: "over 5 GiB, the most that one PUT takes; it is left alone",
@@ -40,7 +40,7 @@ def check_tags(source: Bucket, options: Options) -> None:
 
 def left_alone(step: Step) -> str:
     """A line that names an object left alone, and why."""
-    return f"{step.action}  {log.printable(step.ref.key)}  ({WHY[step.action]})"
+    return f"{step.action}  {printable(step.ref.key)}  ({WHY[step.action]})"
 
 
 def offer_filters(command: argparse.ArgumentParser) -> None:

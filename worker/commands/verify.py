@@ -18,8 +18,8 @@ from worker.aws.wire import trust
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import filters, has_digest_etags, offer_filters
 from worker.core.model import Transfer
+from worker.core.text import printable
 from worker.core.verdict import Finding, Match, Verdict
-from worker.flow import log
 from worker.flow.deep import deepened
 from worker.flow.verify import verify
 from worker.screen import bar
@@ -76,7 +76,7 @@ def _deepen(transfer: Transfer, streams: int, random: Random) -> partial[Iterato
 
 
 def _text(finding: Finding) -> str:
-    return f"{finding.match:9}  {log.printable(finding.key)}  ({finding.why})"
+    return f"{finding.match:9}  {printable(finding.key)}  ({finding.why})"
 
 
 def _json(finding: Finding) -> str:

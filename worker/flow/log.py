@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from worker.core.errors import FleetcopyError
+from worker.core.text import printable
 
 _logger = logging.getLogger("fleetcopy")
 _logger.propagate = False
@@ -91,11 +92,6 @@ class PersonFormatter(JsonFormatter):
         ]
         text = f"{level}: {', '.join([str(event), *fields])}"
         return text if trace is None else f"{text}\n{trace}"
-
-
-def printable(text: str) -> str:
-    """A text as it is where that is safe on a terminal, else quoted and escaped."""
-    return text if text.isprintable() and text == text.strip() else repr(text)
 
 
 def also_to(handler: logging.Handler) -> None:
