@@ -6,11 +6,11 @@ from bisect import bisect_right
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.core import keys, properly
-from worker.core.keyrange import Alphabet, KeyRange, beyond
+from worker.core.keyrange import Alphabet, KeyRange, beyond, divide
 
 LONG = "k" * 1021
 LAST = "\U0010ffff" * 256
@@ -103,6 +103,7 @@ def test_keys_too_long_to_be_cut_are_not() -> None:
 
 @properly
 @given(keys(), keys(), keys())
+@example("", "\x1f", "\x1e0")
 def test_the_share_of_a_range_is_a_number(low: str, key: str, more: str) -> None:
     ends = sorted({low, key, more})
     if len(ends) == 3:
@@ -157,3 +158,55 @@ def test_any_kind_of_keys_is_halved_in_a_few_cuts(shape: str) -> None:
             high = cut
     print(shape, cuts)
     assert cuts <= 20
+
+
+def divided(low: str, until: str | None, held: list[str]) -> tuple[tuple[KeyRange, ...], int]:
+    """What `divide` makes of a range of a listing that holds `held`, and how often it looked."""
+    looks = 0
+
+    def next_key(after: str) -> str | None:
+        nonlocal looks
+        looks += 1
+        at = bisect_right(held, after)
+        return held[at] if at < len(held) else None
+
+    return divide(KeyRange(low, until), "", next_key), looks
+
+
+@properly
+@given(st.lists(keys().filter(bool), min_size=1, max_size=30, unique=True), st.none() | keys())
+def test_a_divided_range_keeps_its_keys_and_gives_each_part_some(held: list[str], end: str | None) -> None:
+    held.sort()
+    low = held[0]
+    until = None if end is None or end <= low else end
+    rest = [key for key in held if key in KeyRange(low, until)]
+    parts, _ = divided(low, until, held)
+    assert [sum(key in part for part in parts) for key in rest] == [1] * len(rest)
+    assert all(part.after < (part.until or LAST) for part in parts)
+    assert parts[0].after == low
+    if len(parts) > 1:
+        assert parts[0].until == parts[1].after
+        assert any(key in parts[1] for key in rest)
+    assert not any(key in part for part in parts for key in held if key not in rest)
+
+
+@pytest.mark.parametrize(
+    ("held", "low", "middle"),
+    [
+        ([f"{number:06}" for number in range(1_000)], "000009", "0006"),
+        ([f"a/b/c/{number:06}" for number in range(1_000)], "a/b/c/000099", "a/b/c/0006"),
+        ([f"2024/{month:02}/x" for month in range(1, 13)], "2024/01/x", "2024/1"),
+        (sorted(f"{Random(number).getrandbits(32):08x}" for number in range(500)), "00", "H"),
+        (["a", "b"], "a", None),
+        (["a"], "a", None),
+    ],
+)
+def test_a_range_is_divided_where_its_keys_are(held: list[str], low: str, middle: str | None) -> None:
+    parts, looks = divided(low, None, held)
+    assert looks <= 14
+    if middle is None:
+        assert all(key in parts[0] or key <= low or len(parts) > 1 for key in held)
+    else:
+        assert parts[1].after == middle
+        share = sum(key in parts[1] for key in held) / sum(key > low for key in held)
+        assert 0.2 < share < 0.9

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core import objects, properly, ref, several, transfer
+from worker.core.compare import Criterion
 from worker.core.errors import MessageError
+from worker.core.filters import Filters
 from worker.core.message import (
     CopyTask,
     LargeTask,
@@ -263,6 +265,7 @@ OTHER_KINDS: list[Task] = [
     PartTask(TRANSFER.id, ref("a/\x00", 1 << 40), UPLOAD, 1, 10_000, attempt=1),
     ListTask(TRANSFER.id),
     ListTask(TRANSFER.id, "a/\U0001f600", "b\uffff", attempt=4),
+    ListTask(TRANSFER.id, filters=Filters(include=("*.gz",), max_size=7), by=Criterion.SIZE),
 ]
 
 
@@ -288,7 +291,9 @@ def test_the_wire_format_of_other_kinds_is_this_text() -> None:
         start.replace("KIND", "part") + f'"object":{row},"upload":{upload},"first":1,"last":3}}'
     )
     assert encode(ListTask(TRANSFER.id, "a", "b")) == (
-        start.replace("KIND", "list") + '"start_after":"a","end_at":"b"}'
+        start.replace("KIND", "list")
+        + '"start_after":"a","end_at":"b","filters":{"include":[],"exclude":[],"min_size":0,"max_size":null,'
+        '"modified_after":null,"modified_before":null,"storage_classes":[]},"by":"etag"}'
     )
 
 
@@ -301,7 +306,18 @@ def test_each_kind_names_what_its_delivery_waits_for() -> None:
         ["a/\x00"],
         [""],
         ["a/\U0001f600"],
+        [""],
     ]
+
+
+def test_a_list_message_may_leave_the_transfer_out() -> None:
+    """As a stack writes it."""
+    assert decode('{"v":1,"kind":"list"}', TRANSFER) == ListTask(TRANSFER.id)
+    for kind in ("copy", "large", "part"):
+        with pytest.raises(MessageError, match="belongs to transfer None"):
+            decode(f'{{"v":1,"kind":"{kind}"}}', TRANSFER)
+    with pytest.raises(MessageError, match="belongs to transfer 'x'"):
+        decode('{"v":1,"kind":"list","transfer":"x"}', TRANSFER)
 
 
 def altered(task: Task, **fields: object) -> str:

@@ -82,6 +82,15 @@ class Bucket:
             page = self.pages.next(cursor)
             yield from page.refs()
 
+    def next_key(self, after: str) -> str | None:
+        """The first key under the endpoint's prefix that comes after `after`; None for none. One request.
+
+        Raises:
+            FleetcopyError: as `list`.
+        """
+        keys = self.pages.next(Cursor(self.endpoint.prefix, after), most=1).keys
+        return keys[0] if keys else None
+
     def probe(self) -> None:
         """Make sure that the bucket is there and may be listed; one request.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os.path
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise, takewhile
 
 import msgspec
@@ -23,6 +23,8 @@ _DIGITS = 16
 _MOST_CHARACTERS = 512
 _FIRST_PRINTABLE = " "
 _LAST = "\U0010ffff"
+_SURROGATES = range(0xD800, 0xE000)
+"""Code points that no text in UTF-8 holds."""
 
 
 class KeyRange(msgspec.Struct, frozen=True):
@@ -79,7 +81,9 @@ class Alphabet:
         """How much of a range lies after `key`, as a ratio to what lies before it."""
         shared = _shared(ends.after, ends.until, prefix)
         at = self._number(key, shared)
-        return (self._top(ends.until, shared) - at) / max(1, at - self._number(ends.after, shared))
+        # Control characters count for nothing, so that a key may seem to stand behind the end.
+        left = max(0, self._top(ends.until, shared) - at)
+        return left / max(1, at - self._number(ends.after, shared))
 
     def _number(self, key: str, shared: str) -> int:
         """Where a key stands among those that start with `shared`, as a whole number of so many digits."""
@@ -119,3 +123,48 @@ def _fits(key: str) -> bool:
 
 def _shared(low: str, high: str | None, prefix: str) -> str:
     return prefix if high is None else os.path.commonprefix([low, high])  # noqa: RUF071
+
+
+def divide(keys: KeyRange, prefix: str, next_key: Callable[[str], str | None]) -> tuple[KeyRange, ...]:
+    """A range in two that both seem to hold keys, or in one, without what is known to hold none.
+
+    Two searches, some ten looks in all: for the first place where keys differ that come after the range's
+    beginning, then for how far apart the characters there are, a step twice as wide each time.
+
+    Args:
+        keys: it begins with a key of an object.
+        prefix: of all keys.
+        next_key: the first key after a text, whatever range it is in.
+    """
+
+    def holds_more(after: str) -> bool:
+        found = next_key(after)
+        return found is not None and (keys.until is None or found <= keys.until)
+
+    low, fewest, most = keys.after, len(_shared(keys.after, keys.until, prefix)), len(keys.after)
+    # Behind all keys that start as `low` does there are the more keys, the longer that start is.
+    while fewest < most:
+        middle = (fewest + most) // 2
+        behind = low[: middle + 1] + _LAST
+        if behind in keys and _fits(behind) and not holds_more(behind):
+            keys, fewest = KeyRange(low, behind), middle + 1
+        else:
+            most = middle
+    step = 1
+    while (text := _farther(low, fewest, step)) is not None and text in keys:
+        if not holds_more(text):
+            keys = KeyRange(low, text)
+            break
+        step *= 2
+    # There are keys half that step away, and none a step away: the middle is about so far.
+    middle = _farther(low, fewest, -(-step * 3 // 8))
+    return keys.cut(middle) if step > 1 and middle and middle in keys else (keys,)
+
+
+def _farther(low: str, place: int, step: int) -> str | None:
+    """The shortest text that starts as `low` does and has a character `step` further on at `place`."""
+    number = (ord(low[place]) if place < len(low) else 0) + step
+    if number in _SURROGATES:
+        number = _SURROGATES.stop
+    text = low[:place] + chr(number) if number <= ord(_LAST) else ""
+    return text if text and _fits(text) else None

@@ -12,7 +12,8 @@
 
 SQS refuses some characters that S3 keys may hold (it takes XML's), hence ASCII only. Messages name keys,
 never a bucket, an endpoint or a credential, and a key outside the source's prefix is refused: who can send
-to the queue still cannot make a worker read or write elsewhere.
+to the queue still cannot make a worker read or write elsewhere. A `list` message names nothing, and may leave
+the transfer out, for whichever the worker carries out: a stack, which cannot hash, begins its own with one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from worker.core.compare import Criterion
 from worker.core.errors import MessageError
+from worker.core.filters import EVERYTHING, Filters
 from worker.core.model import ObjectRef, Transfer
 
 VERSION: Literal[1] = 1
@@ -120,12 +123,19 @@ class PartTask(msgspec.Struct, frozen=True):
 
 
 class ListTask(msgspec.Struct, frozen=True):
-    """List the source's keys after `start_after` up to `end_at`, inclusive; None for the last there is."""
+    """List the source's keys after `start_after` up to `end_at`, inclusive; None for the last there is.
+
+    Attributes:
+        filters: which objects the transfer is about.
+        by: what makes two objects equal.
+    """
 
     transfer: str
     start_after: str = ""
     end_at: str | None = None
     attempt: int = 0
+    filters: Filters = EVERYTHING
+    by: Criterion = Criterion.ETAG
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:
@@ -176,10 +186,12 @@ class _PartMessage(msgspec.Struct):
 class _ListMessage(msgspec.Struct):
     v: Literal[1]
     kind: Literal["list"]
-    transfer: str
-    attempt: int
-    start_after: str
-    end_at: str | None
+    transfer: str = ""
+    attempt: int = 0
+    start_after: str = ""
+    end_at: str | None = None
+    filters: Filters = EVERYTHING
+    by: Criterion = Criterion.ETAG
 
 
 _Message = TypeVar("_Message")
@@ -219,8 +231,10 @@ def encode(task: Task) -> str:
             return to_ascii_json(_LargeMessage(VERSION, "large", transfer, attempt, ref, stage, upload, late))
         case PartTask(transfer, ref, upload, first, last, attempt):
             return to_ascii_json(_PartMessage(VERSION, "part", transfer, attempt, ref, upload, first, last))
-        case ListTask(transfer, start_after, end_at, attempt):
-            return to_ascii_json(_ListMessage(VERSION, "list", transfer, attempt, start_after, end_at))
+        case ListTask(transfer, start_after, end_at, attempt, filters, by):
+            return to_ascii_json(
+                _ListMessage(VERSION, "list", transfer, attempt, start_after, end_at, filters, by)
+            )
 
 
 def decode(body: str, transfer: Transfer) -> Task:
@@ -246,7 +260,8 @@ def decode(body: str, transfer: Transfer) -> Task:
             "UnknownKind",
             f"the message is of kind {envelope.kind!r}, this worker knows {', '.join(_READERS)}",
         )
-    if envelope.transfer != transfer.id:
+    unnamed = envelope.kind == "list" and envelope.transfer is None
+    if envelope.transfer != transfer.id and not unnamed:
         raise MessageError(
             "UnknownTransfer",
             f"the message belongs to transfer {envelope.transfer!r}, this worker carries out {transfer.id} "
@@ -255,8 +270,9 @@ def decode(body: str, transfer: Transfer) -> Task:
     task = read(body)
     if task.attempt < 0:
         raise MessageError("Malformed", "the message has a negative attempt")
-    if not isinstance(task, ListTask):
-        _check(task.objects, transfer)
+    if isinstance(task, ListTask):
+        return msgspec.structs.replace(task, transfer=transfer.id)
+    _check(task.objects, transfer)
     return task
 
 
@@ -308,7 +324,7 @@ def _check_upload(upload: Upload) -> None:
 
 def _read_list(body: str) -> ListTask:
     read = _decoded(_list, body, "list")
-    return ListTask(read.transfer, read.start_after, read.end_at, read.attempt)
+    return ListTask(read.transfer, read.start_after, read.end_at, read.attempt, read.filters, read.by)
 
 
 _READERS: dict[str, Callable[[str], Task]] = {

@@ -22,11 +22,13 @@ from worker.aws.sqs import Queue
 from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import trust
 from worker.core.errors import FleetcopyError
+from worker.core.message import ListTask
 from worker.core.model import Transfer
 from worker.core.progress import Report
 from worker.core.tasks import TaskQueue
 from worker.flow import log
 from worker.flow.consume import Consumer
+from worker.flow.list_task import Lister
 from worker.flow.local_queue import LocalQueue
 from worker.flow.steps import Steps
 from worker.flow.streams import Streams
@@ -91,11 +93,20 @@ def _work(settings: ChildSettings) -> Exit:
     transferrer = WireTransferrer(
         settings.transfer, streams=settings.streams, context=trust(settings.ca_bundle)
     )
+    lister = Lister(
+        settings.transfer,
+        source=transferrer.source,
+        destination=transferrer.destination,
+        digests=lambda: all(
+            side.has_digest_etags() for side in (transferrer.source, transferrer.destination)
+        ),
+        random=random,
+    )
     streams = Streams(
         transfer=settings.transfer,
         tasks=tasks,
         transferrer=transferrer,
-        steps=Steps({}),
+        steps=Steps({ListTask: lister.perform}),
         destination=transferrer.destination,
         probe=transferrer.probe,
         count=settings.streams,
