@@ -135,3 +135,28 @@ def test_a_killed_submission_goes_on_from_its_checkpoint(
     assert again.returncode == 0
     assert "all was sent before" in again.stdout
     assert keys_sent(trial) == {}
+
+
+def test_the_workers_list_by_themselves(cloud: Cloud) -> None:
+    trial = Trial.fill(cloud, Random(SEED), 60, [100])
+    trial.cloud.client("s3").put_object(Bucket=trial.source, Key="in/left out", Body=b"")
+    words = ["submit", *trial.ends, "--queue", trial.queue.url, "--distributed", "--exclude", "left*"]
+    cloud.clear_journal()
+    done = trial.command(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("sent 1 task, to list ")
+    assert cloud.counts() == {"sqs:SendMessageBatch": 1}
+    work = ["work", *trial.ends, "--queue", trial.queue.url, "--processes", "1", "--until-empty"]
+    done = trial.command(*work, "--empty-seconds", "1")
+    assert done.returncode == 0, done.stderr
+    assert len(trial.written()) == 60
+    again = trial.command("verify", *trial.ends, "--exclude", "left*")
+    assert again.stdout == "verdict: equal 60, different 0, missing 0, extra 0, unproven 0\n"
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--checkpoint=x", "--from=x"])
+def test_what_goes_with_a_listing_made_here_alone(cloud: Cloud, word: str) -> None:
+    trial = Trial.fill(cloud, Random(SEED), 0)
+    done = trial.command("submit", *trial.ends, "--queue", trial.queue.url, "--distributed", word)
+    assert done.returncode == 2
+    assert "--distributed leaves the listing to the workers" in done.stderr

@@ -29,9 +29,11 @@ from worker.core import checkpoint
 from worker.core.checkpoint import Checkpoint
 from worker.core.compare import Criterion
 from worker.core.errors import UsageError
+from worker.core.message import ListTask
 from worker.core.model import ObjectRef, parse_uri
 from worker.core.plan import Action, Step
 from worker.flow.checkpoints import FileKeeper, Keeper
+from worker.flow.send import send_tasks
 from worker.flow.submit import submit
 from worker.screen import bar
 
@@ -50,6 +52,11 @@ def offer(commands: Commands) -> None:
         "there once it was interrupted",
     )
     command.add_argument(
+        "--distributed",
+        action="store_true",
+        help="list nothing here: queue one task, for the workers to list both sides by themselves",
+    )
+    command.add_argument(
         "--dry-run", action="store_true", help="say what would be sent, and send nothing; needs no queue"
     )
     offer_comparison(command)
@@ -57,6 +64,24 @@ def offer(commands: Commands) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
+    return _delegate(options) if options.distributed else _list(options)
+
+
+def _delegate(options: argparse.Namespace) -> int:
+    """Let the fleet list."""
+    if options.listings or options.checkpoint or options.dry_run:
+        raise UsageError(
+            "--distributed leaves the listing to the workers: --from, --checkpoint and --dry-run are for one "
+            "that is made here"
+        )
+    transfer, queue = config.transfer(options), Queue(config.queue_url(options))
+    task = ListTask(transfer.id, filters=filters(options), by=Criterion(options.compare))
+    send_tasks(queue, [task], Random())  # noqa: S311 - an order of tasks, no secret
+    print(f"sent 1 task, to list {transfer.source.uri}; transfer {transfer.id}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
     transfer, wanted, by = config.transfer(options), filters(options), Criterion(options.compare)
     queue = None if options.dry_run else Queue(config.queue_url(options))
     saved = saved_listing(options, transfer)
