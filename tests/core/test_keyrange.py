@@ -61,7 +61,7 @@ def test_an_open_range_holds_the_last_key_there_can_be() -> None:
 @given(st.lists(keys(), max_size=6), keys(), st.none() | keys())
 def test_a_cut_lies_within(known: list[str], low: str, high: str | None) -> None:
     middle = alphabet(*known, low).between(low, high)
-    for cut in (middle, beyond(low, high)):
+    for cut in (middle, beyond(low, low, high)):
         if cut is not None:
             assert cut in KeyRange(low, high)
             assert cut != high
@@ -73,7 +73,7 @@ def test_a_cut_lies_within(known: list[str], low: str, high: str | None) -> None
 def test_a_cut_of_a_prefix_lies_within_it(prefix: str, start: str, more: str) -> None:
     low = prefix + start
     middle = alphabet(low, more).between(low, None, prefix)
-    for cut in (middle, beyond(low, None, prefix)):
+    for cut in (middle, beyond(low, low, None, prefix)):
         assert cut is None or (cut.startswith(prefix) and cut > low)
 
 
@@ -144,15 +144,16 @@ def test_any_kind_of_keys_is_halved_in_a_few_cuts(shape: str) -> None:
     """From a thousand keys at the front, cuts of both kinds by turns come to one with work on both sides."""
     listed = shapes()[shape]
     known = alphabet(*listed[:1000:50])
-    low, high, cuts, right = listed[999], None, 0, 0
+    first, low, high, cuts, right = listed[0], listed[999], None, 0, 0
     while not 0.05 < right / len(listed) < 0.95:
         cuts += 1
-        cut = beyond(low, high) if cuts % 2 else known.between(low, high)
+        cut = beyond(first, low, high) if cuts % 2 == 0 else None
+        cut = cut or known.between(low, high)
         assert cut is not None
         at = bisect_right(listed, cut)
         right = bisect_right(listed, high or LAST) - at
         if right:
-            low = listed[min(at + 999, len(listed) - 1)]
+            first, low = listed[at], listed[min(at + 999, len(listed) - 1)]
             known.learn(listed[at : at + 1000 : 50])
         else:
             high = cut

@@ -8,10 +8,11 @@ have been seen to hold, nothing else: not from slashes, dates or digits.
 
 from __future__ import annotations
 
+import math
 import os.path
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
 import msgspec
 
@@ -21,7 +22,8 @@ _DIGITS = 16
 """Characters of a key, after what a range's ends have in common, that count for where it stands."""
 
 _MOST_CHARACTERS = 512
-_FIRST_PRINTABLE = " "
+_PLACES = 64
+_PRINTABLE = " "
 _LAST = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
 """Code points that no text in UTF-8 holds."""
@@ -43,24 +45,28 @@ class KeyRange(msgspec.Struct, frozen=True):
 
 
 class Alphabet:
-    """The characters that keys have been seen to hold, in order: the digits of keys read as fractions.
+    """The characters that keys have been seen to hold: the digits of keys read as fractions.
 
-    Beyond a few hundred characters some stand for their neighbours too.
+    A place in the keys that has held a digit may hold any that has been seen anywhere, and so for letters. Of
+    more than a few hundred characters, some stand for their neighbours too.
     """
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._characters: list[str] = []
+        self._seen: dict[str, set[str]] = {}
+        self._kinds: list[set[str]] = []
+        self._digits: dict[int, list[str]] = {}
 
     def learn(self, keys: Iterable[str]) -> None:
-        """Take in the characters of some keys."""
-        found = set().union(*keys)
-        if found <= self._seen:
-            return
-        self._seen |= found
-        # Control characters are legal in keys, and a trial to the XML of look-alikes.
-        printable = sorted(character for character in self._seen if character >= _FIRST_PRINTABLE)
-        self._characters = printable[:: 1 + len(printable) // _MOST_CHARACTERS]
+        """Take in the characters of some keys, each of which has any."""
+        for key in keys:
+            self._kinds += [set() for _ in key[len(self._kinds) : _PLACES]]
+            for place, character in enumerate(key[:_PLACES]):
+                kind = _kind(character)
+                seen = self._seen.setdefault(kind, set())
+                if character not in seen or kind not in self._kinds[place]:
+                    seen.add(character)
+                    self._kinds[place].add(kind)
+                    self._digits.clear()
 
     def between(self, low: str, high: str | None, prefix: str = "") -> str | None:
         """A text half-way after `low` and before `high`, or None where there is none to be told.
@@ -71,8 +77,8 @@ class Alphabet:
             prefix: what both start with.
         """
         shared = _shared(low, high, prefix)
-        digits = self._digits((self._number(low, shared) + self._top(high, shared)) // 2)
-        texts = [shared + "".join(digits[: count + 1]) for count in range(len(digits))]
+        half = self._text((self._number(low, shared) + self._top(high, shared)) // 2, len(shared))
+        texts = [shared + half[: count + 1] for count in range(len(half))]
         # As short as it may be, for it names no object; and one more, or it would stand off the middle.
         middle = next((longer for text, longer in pairwise([*texts, *texts[-1:]]) if text > low), low)
         return middle if low < middle and (high is None or middle < high) and _fits(middle) else None
@@ -85,36 +91,72 @@ class Alphabet:
         left = max(0, self._top(ends.until, shared) - at)
         return left / max(1, at - self._number(ends.after, shared))
 
+    def _at(self, place: int) -> list[str]:
+        """The characters to expect at a place, in order; control characters are left to chance."""
+        if place not in self._digits:
+            kinds = self._kinds[place] if place < len(self._kinds) else self._seen
+            found = sorted(set[str]().union(*(self._seen[kind] for kind in kinds if kind >= _PRINTABLE)))
+            self._digits[place] = found[:: 1 + len(found) // _MOST_CHARACTERS]
+        return self._digits[place]
+
     def _number(self, key: str, shared: str) -> int:
         """Where a key stands among those that start with `shared`, as a whole number of so many digits."""
-        number, base = 0, len(self._characters) + 1
-        digits = key[len(shared) : len(shared) + _DIGITS] if key.startswith(shared) else ""
-        for character in digits.ljust(_DIGITS, "\0"):
-            number = number * base + bisect_right(self._characters, character)
+        number, start = 0, len(shared)
+        digits = key[start : start + _DIGITS] if key.startswith(shared) else ""
+        behind = False
+        for place, character in enumerate(digits.ljust(_DIGITS, "\0"), start):
+            known = self._at(place)
+            digit = len(known) if behind else bisect_right(known, character)
+            number = number * (len(known) + 1) + digit
+            # What is not known stands behind all keys with the character before it.
+            behind = behind or (digit > 0 and known[digit - 1] != character)
         return number
 
     def _top(self, high: str | None, shared: str) -> int:
-        return (len(self._characters) + 1) ** _DIGITS if high is None else self._number(high, shared)
+        if high is not None:
+            return self._number(high, shared)
+        start = len(shared)
+        return math.prod(len(self._at(place)) + 1 for place in range(start, start + _DIGITS))
 
-    def _digits(self, number: int) -> list[str]:
+    def _text(self, number: int, start: int) -> str:
         """The characters of such a number, up to where its text ends."""
-        base, digits = len(self._characters) + 1, []
-        for _ in range(_DIGITS):
-            number, digit = divmod(number, base)
-            digits.append(digit)
-        text = takewhile(bool, reversed(digits))
-        return [self._characters[digit - 1] for digit in text]
+        text: list[str] = []
+        for place in reversed(range(start, start + _DIGITS)):
+            known = self._at(place)
+            number, digit = divmod(number, len(known) + 1)
+            if digit:
+                text.append(known[digit - 1])
+            else:
+                text.clear()
+        return "".join(reversed(text))
 
 
-def beyond(low: str, high: str | None, prefix: str = "") -> str | None:
-    """A text behind all keys that start as `low` does, half as far as it can be told; None for none.
+def _kind(character: str) -> str:
+    """What stands for a character and its like."""
+    if not character.isascii():
+        return "\x7f"
+    return (
+        "0"
+        if character.isdigit()
+        else "A"
+        if character.isupper()
+        else "a"
+        if character.islower()
+        else character
+    )
 
-    Where all keys that are left have much in common, as those of one deep folder do, cuts at the middle would
-    have to find that out bit by bit. `low`, `high` and `prefix` as in `Alphabet.between`.
+
+def beyond(first: str, low: str, high: str | None, prefix: str = "") -> str | None:
+    """A text behind all keys that share half of what `first` and `low` share more than the range's ends do.
+
+    None where that is nothing. Where keys have much in common, as those of one deep folder do, cuts at the
+    middle would have to find that out bit by bit. `first` is a key seen before `low`; else as in
+    `Alphabet.between`.
     """
-    shared = len(_shared(low, high, prefix))
-    found = low[: shared + (len(low) - shared + 1) // 2] + _LAST
-    return found if low < found and (high is None or found < high) and _fits(found) else None
+    shared, common = len(_shared(low, high, prefix)), len(_shared(first, low, prefix))
+    found = low[: shared + (common - shared + 1) // 2] + _LAST
+    fits = common > shared and low < found and (high is None or found < high) and _fits(found)
+    return found if fits else None
 
 
 def _fits(key: str) -> bool:
@@ -157,8 +199,8 @@ def divide(keys: KeyRange, prefix: str, next_key: Callable[[str], str | None]) -
             break
         step *= 2
     # There are keys half that step away, and none a step away: the middle is about so far.
-    middle = _farther(low, fewest, -(-step * 3 // 8))
-    return keys.cut(middle) if step > 1 and middle and middle in keys else (keys,)
+    where = _farther(low, fewest, -(-step * 3 // 8))
+    return keys.cut(where) if step > 1 and where and where in keys else (keys,)
 
 
 def _farther(low: str, place: int, step: int) -> str | None:
