@@ -1,4 +1,4 @@
-"""Documents are read row by row, whatever their spelling and wherever chunks end, or refused with the place."""
+"""Documents are read row by row, however spelt and wherever chunks end, or refused with the place."""
 
 from __future__ import annotations
 
