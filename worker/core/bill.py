@@ -9,8 +9,9 @@
 | in parts, by many | the same, 2 a hint, HEAD and ListParts each time that its owner looks |
 
 The four are HEAD, CreateMultipartUpload, ListParts and CompleteMultipartUpload. Listings are those of
-`submit`, and a probe for each instance that starts. Retries, idle polls of the queue, the reading of tags and
-what interruptions repeat depend on the day, and are not in it.
+`submit`, and the probes of each instance that starts. Retries, idle polls of the queue, what interruptions
+repeat, the reading of tags, and looks at locks and redirects depend on the day and on the buckets: they are
+not in it.
 """
 
 from __future__ import annotations
@@ -116,8 +117,10 @@ def requests(
     bill = _Bill(prices, options.storage_class)
     _pieces(bill, tally, server_side=server_side)
     _around_pieces(bill, tally)
-    bill.add("source", "s3:ListObjectsV2", _pages(submission.source) + instances)
-    # One more, since the destination is probed before anything is sent.
+    # Each instance looks whether it may list, and finds a few objects to see whether it may read their tags.
+    probes = instances * (2 if options.tags == "copy" else 1)
+    bill.add("source", "s3:ListObjectsV2", _pages(submission.source) + probes)
+    # One more: `submit` probes the destination before it sends anything.
     bill.add("destination", "s3:ListObjectsV2", _pages(submission.destination) + 1 + instances)
     _at_queue(bill, tally, submission, math.ceil(busy_hours * 3600 / _HEARTBEAT_SECONDS))
     return bill.lines()

@@ -8,7 +8,7 @@ import msgspec
 
 from worker.core.estimate import Estimate
 from worker.core.tally import Fate
-from worker.core.text import binary, columns, dollars, duration, number, printable, size_class
+from worker.core.text import binary, columns, counted, dollars, duration, number, printable, size_class
 
 _BAR = 24
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -145,7 +145,7 @@ def too_slow(estimate: Estimate) -> str:
     """Why a transfer that outlasts the queue's retention is refused, and what would do."""
     pace = estimate.pace
     return (
-        f"{duration(pace.hours)} with {pace.fleet.instances:,} instances is longer than the "
+        f"{duration(pace.hours)} with {counted(pace.fleet.instances, 'instance')} is longer than the "
         f"{pace.retention_hours // 24} days for which a queue keeps its messages: what is left then is lost. "
-        f"{pace.instances_needed:,} instances would do"
+        f"{counted(pace.instances_needed, 'instance')} would do"
     )

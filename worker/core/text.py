@@ -38,6 +38,11 @@ def duration(hours: float) -> str:
     return f"{hours / 24:,.1f} days"
 
 
+def counted(count: int, what: str) -> str:
+    """So many of something that takes an s."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def columns(text: str) -> int:
     """Columns that a text takes where all letters are as wide, as on a terminal."""
     return sum(_columns_of(letter) for letter in text)

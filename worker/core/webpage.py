@@ -12,7 +12,7 @@ from worker.core.chart import Column, Point, bars, curve, shares
 from worker.core.estimate import Duration, Estimate, Pace
 from worker.core.report import WHY, too_slow
 from worker.core.tally import Fate
-from worker.core.text import binary, dollars, duration, number, printable, size_class
+from worker.core.text import binary, counted, dollars, duration, number, printable, size_class
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#1b1f24;--soft:#5a6572;--line:#dfe3e8;
@@ -242,7 +242,7 @@ def _time(pace: Pace, estimate: Estimate) -> str:
             f"{work.large_tasks:,} with one large object each and {work.hints:,} hints to their parts"
         )
     return _section(
-        f"Time: {duration(pace.hours)} with {_instances(pace.fleet.instances)}",
+        f"Time: {duration(pace.hours)} with {counted(pace.fleet.instances, 'instance')}",
         f"{number(pace.instance_hours)} instance hours of {escape(pace.instance_type)} in all, for "
         f"{escape(', '.join(tasks))}. An instance is taken to do {pace.objects_per_second:,.0f} small "
         f"objects a second ({pace.vcpus} processes of {pace.fleet.streams} streams, "
@@ -275,10 +275,6 @@ def _is_worth_showing(fleet: Duration, here: int) -> bool:
     """Whether a fleet beside the one that is meant is not too near to it, and not so large as to be idle."""
     near = here / _NEAR < fleet.instances < here * _NEAR
     return not near and (fleet.instances < here or fleet.hours >= _SHORT_HOURS)
-
-
-def _instances(number: int) -> str:
-    return f"{number:,} instance{'' if number == 1 else 's'}"
 
 
 def _notes(estimate: Estimate) -> str:
