@@ -113,5 +113,9 @@ class Prefixes:
 
     @property
     def largest(self) -> list[Prefix]:
-        """The largest by bytes at that depth, the largest first."""
-        return sorted(self._largest[self.depth - 1], reverse=True)
+        """Those of most bytes at that depth, the largest first."""
+        return self.at(self.depth)
+
+    def at(self, depth: int) -> list[Prefix]:
+        """Those of most bytes at a depth, the largest first."""
+        return sorted(self._largest[depth - 1], reverse=True)
