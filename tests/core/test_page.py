@@ -52,10 +52,6 @@ def row(key: str) -> str:
 
 FAST = [
     pytest.param(ROW, id="as S3 writes it"),
-    pytest.param(ROW.replace("&quot;", "&#34;"), id="as radosgw and Go write quotes"),
-    pytest.param(ROW.replace("&quot;", '"'), id="quotes as they are"),
-    pytest.param(ROW.replace("&quot;", ""), id="no quotes"),
-    pytest.param(ROW.replace("06:40:00.000Z", "06:40:00Z"), id="no milliseconds"),
     pytest.param(ROW.replace("<Size>", f"{CHECKSUMS}<Size>"), id="as S3 writes it today"),
     pytest.param(
         ROW.replace("<Size>", f"<ChecksumAlgorithm>SHA1</ChecksumAlgorithm>{CHECKSUMS}<Size>"),
@@ -63,6 +59,10 @@ FAST = [
     ),
 ]
 SLOW = [
+    pytest.param(ROW.replace("06:40:00.000Z", "06:40:00Z"), id="no milliseconds"),
+    pytest.param(ROW.replace("&quot;", ""), id="no quotes"),
+    pytest.param(ROW.replace("&quot;", '"'), id="quotes as they are"),
+    pytest.param(ROW.replace("&quot;", "&#34;"), id="as radosgw and Go write quotes"),
     pytest.param(ROW.replace("><", ">\n  <"), id="indented"),
     pytest.param(ROW.replace("06:40:00.000Z", "07:40:00.000+01:00"), id="another time zone"),
     pytest.param(ROW.replace("in/a", "i&#110;/a"), id="a key with an entity"),

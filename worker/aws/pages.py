@@ -99,7 +99,7 @@ class Pages:
             except ListingError as error:
                 raise ListingError(f"{what}: {error}") from None
 
-    def _body(self, request: Request) -> bytes:
+    def _body(self, request: Request) -> bytearray:
         answer, body = self._site.get(request), bytearray()
         try:
             while piece := self._site.read(answer):
@@ -108,7 +108,7 @@ class Pages:
                     raise ListingError(f"{self._site.where(request).what}: a page without end")
         finally:
             answer.close()
-        return bytes(body)
+        return body
 
     def _buffers(self) -> Buffers:
         try:
