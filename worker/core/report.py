@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from worker.core.estimate import Estimate
+from worker.core.estimate import Estimate, Pace
 from worker.core.tally import Fate
 from worker.core.text import binary, columns, counted, dollars, duration, number, printable, size_class
 
@@ -130,15 +130,20 @@ def _pace(estimate: Estimate) -> list[str]:
     fleet = pace.fleet
     moved = "S3's own copying" if estimate.route.server_side else f"{fleet.network_gbps:g} Gbps of network"
     streams = f"{pace.vcpus} x {fleet.streams} streams, {pace.seconds_per_object * 1000:.0f} ms each"
-    hours = f"{number(pace.instance_hours)} instance hours"
+    instances = f"{fleet.instances:,} x {pace.instance_type}"
     lines = [
-        f"TIME  {duration(pace.hours)} with {fleet.instances:,} x {pace.instance_type}: {hours}",
+        f"TIME  {duration(pace.hours)} with {instances}: {instance_hours(pace)}",
         f"an instance taken to do {pace.objects_per_second:,.0f} small objects a second: {streams}",
         f"and {binary(pace.bytes_per_second)} a second ({moved}), one after the other",
     ]
     if not pace.fits_retention:
         lines.append(too_slow(estimate))
     return lines
+
+
+def instance_hours(pace: Pace) -> str:
+    """The hours of all instances together."""
+    return f"{number(max(0.1, round(pace.instance_hours, 1)))} instance hours"
 
 
 def too_slow(estimate: Estimate) -> str:

@@ -24,7 +24,7 @@ def binary(count: float) -> str:
 
 def dollars(amount: Decimal) -> str:
     """US dollars to the cent."""
-    if 0 < amount < Decimal("0.005"):
+    if 0 < amount < Decimal("0.01"):
         return "<$0.01"
     return f"${amount:,.2f}"
 

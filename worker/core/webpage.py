@@ -10,9 +10,9 @@ from html import escape
 
 from worker.core.chart import Column, Point, bars, curve, shares
 from worker.core.estimate import Duration, Estimate, Pace
-from worker.core.report import WHY, too_slow
+from worker.core.report import WHY, instance_hours, too_slow
 from worker.core.tally import Fate
-from worker.core.text import binary, counted, dollars, duration, number, printable, size_class
+from worker.core.text import binary, counted, dollars, duration, printable, size_class
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#1b1f24;--soft:#5a6572;--line:#dfe3e8;
@@ -243,7 +243,7 @@ def _time(pace: Pace, estimate: Estimate) -> str:
         )
     return _section(
         f"Time: {duration(pace.hours)} with {counted(pace.fleet.instances, 'instance')}",
-        f"{number(pace.instance_hours)} instance hours of {escape(pace.instance_type)} in all, for "
+        f"{instance_hours(pace)} of {escape(pace.instance_type)} in all, for "
         f"{escape(', '.join(tasks))}. An instance is taken to do {pace.objects_per_second:,.0f} small "
         f"objects a second ({pace.vcpus} processes of {pace.fleet.streams} streams, "
         f"{pace.seconds_per_object * 1000:.0f} ms an object) and {escape(moved)}, one after the other.",
