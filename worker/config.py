@@ -349,6 +349,15 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
             add_option(group, setting.name)
 
 
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Offer SOURCE alone, and its options."""
+    location, *settings = SIDES["source"]
+    parser.add_argument(location.name, metavar=location.metavar, nargs="?", help=_help(location))
+    group = parser.add_argument_group("source")
+    for setting in settings:
+        add_option(group, setting.name)
+
+
 def add_copies(parser: argparse.ArgumentParser) -> None:
     """Offer the options that say how objects are copied."""
     group = parser.add_argument_group("copies")
@@ -370,6 +379,15 @@ def transfer(options: argparse.Namespace) -> Transfer:
     ):
         raise UsageError(f"{source.uri} and {destination.uri} overlap: copies would be copied again")
     return Transfer(source, destination, _copies(options))
+
+
+def source(options: argparse.Namespace) -> Endpoint:
+    """The source that the options name.
+
+    Raises:
+        UsageError: none is named, or it is malformed.
+    """
+    return _endpoint(options, "source")
 
 
 def _copies(options: argparse.Namespace) -> Options:
