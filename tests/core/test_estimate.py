@@ -170,7 +170,7 @@ def test_the_queue_carries_packs_large_objects_and_hints() -> None:
         Step(Action.COPY, ref("a", 3 * GIB, f"{ONE_MD5}-48")),
         Step(Action.COPY, ref("b", 5, f"{ONE_MD5}-2")),
     ]
-    assert estimated(*steps, submission=Submission(None, None, 1)).work == Work(1, 1, 3, 50)
+    assert estimated(*steps, submission=Submission(None, None, 1)).work == Work(1, 1, 16, 50)
 
 
 @pytest.mark.parametrize("by", Criterion)

@@ -52,22 +52,22 @@ source       ListObjectsV2                     3   $0.02
 destination  UploadPart                       32   $0.16
 destination  PutObject                         2   $0.01
 destination  CreateMultipartUpload             1  <$0.01
-destination  ListParts                         9   $0.04
+destination  ListParts                        37   $0.18
 destination  CompleteMultipartUpload           1  <$0.01
 destination  ListObjectsV2                     3   $0.02
-queue        SendMessageBatch                  7   $8.00
-queue        ReceiveMessage                    8   $8.00
-queue        DeleteMessage                     8   $8.00
+queue        SendMessageBatch                 21  $22.00
+queue        ReceiveMessage                   22  $22.00
+queue        DeleteMessage                    22  $22.00
 queue        ChangeMessageVisibilityBatch      1   $1.00
-2 tasks, of which 1 for objects copied by many workers, 2 hints; 32 parts
+2 tasks, of which 1 for objects copied by many workers, 16 hints; 32 parts
 
 COST                           US DOLLARS
 requests at the source              $0.06
-requests at the destination         $0.24
-requests at the queue              $25.00
+requests at the destination         $0.38
+requests at the queue              $67.00
 data transfer between regions       $1.00
 Spot Instances                     <$0.01
-together                           $26.30
+together                           $68.44
 at list prices of 2026-11, without storage, logs, NAT gateways and addresses
 
 TIME  1 min with 1 x x1.large: 0.1 instance hours

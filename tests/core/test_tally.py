@@ -12,7 +12,7 @@ from tests.core import ONE_MD5, OTHER_MD5, properly, ref
 from worker.core.compare import Comparison
 from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.plan import Action, Step
-from worker.core.tally import FAN_OUT_ABOVE, MOVED, Fate, Parts, Tally, part_count, parts_of
+from worker.core.tally import FAN_OUT_ABOVE, MOVED, Fate, Parts, Tally, hints_for, part_count, parts_of
 
 GIB = 1024**3
 MIB = 1024**2
@@ -44,7 +44,7 @@ def of_class(key: str, storage_class: str, size: int = 1, etag: str = ONE_MD5) -
         (Step(Action.COPY, of_class("a", "GLACIER")), "archived", True),
         (Step(Action.COPY, of_class("a", "DEEP_ARCHIVE"), Comparison.DIFFERENT), "archived", True),
         (Step(Action.COPY, of_class("a", "GLACIER", 9 * GIB, f"{ONE_MD5}-9")), "archived", True),
-        (Step(Action.COPY, ref("a", 2 * GIB, f"{ONE_MD5}-9")), "copy", False),
+        (Step(Action.COPY, ref("a", 2 * GIB, f"{ONE_MD5}-9")), "copy", True),
         (Step(Action.EQUAL, ref("a"), Comparison.EQUAL), "equal", False),
         (Step(Action.EQUAL, of_class("a", "GLACIER"), Comparison.EQUAL), "equal", False),
         (Step(Action.UNNAMEABLE, ref("a")), "unnameable", False),
@@ -64,20 +64,19 @@ def test_every_step_has_a_fate(step: Step, fate: str, *, is_packed: bool) -> Non
     [
         (1, ONE_MD5, "whole", Parts()),
         (LARGEST_PUT, ONE_MD5, "whole", Parts()),
-        (LARGEST_PUT + 1, ONE_MD5, "many", Parts(1, 81, 6)),
+        (LARGEST_PUT + 1, ONE_MD5, "many", Parts(1, 81, 14)),
         (8 * MIB, f"{ONE_MD5}-2", "one", Parts(1, 2)),
         (FAN_OUT_ABOVE, f"{ONE_MD5}-16", "one", Parts(1, 16)),
-        (FAN_OUT_ABOVE + 1, f"{ONE_MD5}-17", "many", Parts(1, 17, 2)),
-        (FAN_OUT_ABOVE + 1, "no-etag-of-s3", "many", Parts(1, 17, 2)),
+        (FAN_OUT_ABOVE + 1, f"{ONE_MD5}-17", "many", Parts(1, 17, 9)),
+        (FAN_OUT_ABOVE + 1, "no-etag-of-s3", "many", Parts(1, 17, 9)),
         (7, "no-etag-of-s3", "whole", Parts()),
         (0, f"{ONE_MD5}-1", "one", Parts(1, 1)),
     ],
 )
 def test_an_object_moves_whole_or_in_parts(size: int, etag: str, kind: str, parts: Parts) -> None:
-    tally, packed = tallied(Step(Action.COPY, ref("a", size, etag)))
+    tally, _ = tallied(Step(Action.COPY, ref("a", size, etag)))
     assert tally.in_one == ({"STANDARD": parts} if kind == "one" else {})
     assert tally.fanned_out == ({"STANDARD": parts} if kind == "many" else {})
-    assert packed == ([] if kind == "many" else ["a"])
 
 
 @pytest.mark.parametrize(
@@ -105,6 +104,20 @@ def test_an_etag_tells_how_many_parts_there_were(etag: str, parts: int) -> None:
 )
 def test_where_the_etag_does_not_tell_the_size_does(size: int, parts: int) -> None:
     assert parts_of(ref("a", size)) == parts
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "hints"),
+    [
+        (2 * GIB, 3, 3),
+        (3 * GIB, 48, 16),
+        (64 * 1_000 * MIB, 1_000, 46),
+        (40_000 * GIB, 10_000, 10_000),
+        (GIB + 1, 1, 1),
+    ],
+)
+def test_hints_spread_the_parts_or_are_half_a_minute_each(size: int, parts: int, hints: int) -> None:
+    assert hints_for(size, parts) == hints
 
 
 def test_sizes_are_kept_by_power_of_two() -> None:
@@ -159,9 +172,7 @@ def test_nothing_is_lost_or_counted_twice(
     tally, packed = tallied(*steps)
     assert sum(tally.objects(*Fate).values()) == len(steps)
     assert sum(tally.bytes(*Fate).values()) == sum(step.ref.size for step in steps)
-    fanned_out = sum(tally.fanned_out.values(), Parts()).objects
-    assert len(packed) + fanned_out == sum(step.action is Action.COPY for step in steps)
-    assert packed == sorted(packed)
+    assert packed == [step.ref.key for step in steps if step.action is Action.COPY]
     for depth in (1, 2, 3):
         moved = tally.bytes(*MOVED)
         assert sum(one.bytes for one in tally.prefixes.at(depth)) == sum(moved.values())

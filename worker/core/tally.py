@@ -14,6 +14,7 @@ import msgspec
 
 from worker.core.compare import Comparison
 from worker.core.model import LARGEST_PUT, ObjectRef, is_md5
+from worker.core.pack import DEFAULT_LIMITS
 from worker.core.plan import Action, Step
 from worker.core.prefixes import Prefixes
 
@@ -26,7 +27,8 @@ FAN_OUT_ABOVE = 1024**3
 _MD5_LENGTH = 32
 _MOST_PARTS = 10_000
 _PART = 64 * 1024**2
-_HINT = 1024**3
+_SPREAD = 16
+"""Hints to an object at least, where it has so many parts."""
 
 _BIT_LENGTHS = 66
 """More than the sizes of objects have."""
@@ -91,7 +93,7 @@ class Tally:
         self.prefixes = Prefixes(prefix)
 
     def through(self, steps: Iterable[Step]) -> Iterator[ObjectRef]:
-        """Count the steps, and yield the objects that are packed into tasks, in their order."""
+        """Count the steps, and yield the objects that tasks are made of, in their order."""
         # Every object of a bucket comes through here: all is at hand, and no enumeration is hashed.
         copy, replace, unproven, archived, equal, *refused = self.fates.values()
         folder, is_deepest, objects, moved = "", False, 0, 0
@@ -121,8 +123,8 @@ class Tally:
                     objects = moved = 0
                 objects += 1
                 moved += size
-                if (len(ref.etag) != _MD5_LENGTH or size > FAN_OUT_ABOVE) and self._fans_out(ref):
-                    continue
+                if len(ref.etag) != _MD5_LENGTH or size > FAN_OUT_ABOVE:
+                    self._count_parts(ref)
             yield ref
         self.prefixes.close(objects, moved)
 
@@ -152,17 +154,14 @@ class Tally:
         """All that is moved in parts, by storage class, which may come twice."""
         return [*self.in_one.items(), *self.fanned_out.items()]
 
-    def _fans_out(self, ref: ObjectRef) -> bool:
-        """Count the object if it is copied in parts; whether by many workers."""
+    def _count_parts(self, ref: ObjectRef) -> None:
+        """Count the object where it is copied in parts."""
         single = is_md5(ref.etag) and ref.size <= LARGEST_PUT
         fans_out = not single and ref.size > FAN_OUT_ABOVE
         if fans_out or part_count(ref.etag):
-            kind = self.fanned_out if fans_out else self.in_one
-            total = kind.setdefault(ref.storage_class, Parts())
-            total.objects += 1
-            total.parts += parts_of(ref)
-            total.hints += -(-ref.size // _HINT) if fans_out else 0
-        return fans_out
+            kind, parts = self.fanned_out if fans_out else self.in_one, parts_of(ref)
+            hints = hints_for(ref.size, parts) if fans_out else 0
+            kind[ref.storage_class] = kind.get(ref.storage_class, Parts()) + Parts(1, parts, hints)
 
 
 def part_count(etag: str) -> int:
@@ -177,3 +176,10 @@ def parts_of(ref: ObjectRef) -> int:
     """Parts that an object is copied in: as many as it was uploaded in, else as its size wants."""
     size = max(_PART, -(-ref.size // _MOST_PARTS))
     return part_count(ref.etag) or max(1, -(-ref.size // size))
+
+
+def hints_for(size: int, parts: int) -> int:
+    """Messages that name an object's parts to other workers, each about as much work as a pack."""
+    work = int(DEFAULT_LIMITS.seconds * DEFAULT_LIMITS.bytes_per_second)
+    step = min(work // -(-size // parts), -(-parts // _SPREAD))
+    return -(-parts // max(1, step))

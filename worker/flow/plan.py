@@ -9,6 +9,7 @@ from worker.core.bill import Submission
 from worker.core.compare import Criterion
 from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.listing import in_order, join
+from worker.core.message import CopyTask
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack
 from worker.core.plan import plan
@@ -51,7 +52,8 @@ def tally(
     )
     taken = Sieve(filters, transfer.source.prefix).pairs(pairs, transfer.destination.prefix)
     found = Tally(transfer.source.prefix)
-    tasks = sum(1 for _ in pack(transfer.id, found.through(plan(transfer, taken, digests=digests, by=by))))
+    steps = plan(transfer, taken, digests=digests, by=by)
+    tasks = sum(isinstance(task, CopyTask) for task in pack(transfer.id, found.through(steps)))
     return found, Submission(
         source=here.seen if live else None,
         destination=None if destination is None else there.seen,
