@@ -252,7 +252,9 @@ def _time(pace: Pace, estimate: Estimate) -> str:
 
 
 def _by_fleet(pace: Pace) -> str:
-    """How long fleets of other sizes take, as far as the difference is worth a thought."""
+    """How long fleets of other sizes take, where the difference is worth a thought."""
+    if pace.instance_hours < 1:
+        return ""
     here = pace.fleet.instances
     worth = [one for one in pace.others if one.instances == here or _is_worth_showing(one, here)]
     before = sum(one.instances < here for one in worth)
@@ -263,8 +265,6 @@ def _by_fleet(pace: Pace) -> str:
         )
         for one in worth[first : first + _POINTS]
     ]
-    if len(shown) == 1 or not pace.hours:
-        return ""
     told = ", ".join(f"{point.y_text} with {point.x_text}" for point in shown)
     days = pace.retention_hours // 24
     limit = (float(pace.retention_hours), f"the queue keeps messages for {days} days")
