@@ -12,11 +12,13 @@ from worker.core.prefixes import DEPTHS, KEPT, Prefix, Prefixes
 
 
 def counted(objects: dict[str, int], prefix: str = "") -> Prefixes:
-    """The prefixes of objects, as if each lay in another than the one before."""
-    found, number, size = Prefixes(prefix), 0, 0
+    """The prefixes of objects."""
+    found, folder, is_deepest, number, size = Prefixes(prefix), "", False, 0, 0
     for key in sorted(objects):
-        found.enter(key, number, size)
-        number, size = 1, objects[key]
+        if not (key.startswith(folder) and (is_deepest or "/" not in key[len(folder) :])):
+            folder, is_deepest = found.enter(key, number, size)
+            number = size = 0
+        number, size = number + 1, size + objects[key]
     found.close(number, size)
     return found
 

@@ -56,7 +56,12 @@ class Prefixes:
         """The prefix at the last depth that the listing is in, which needs no account of its own."""
 
     def enter(self, key: str, objects: int, size: int) -> tuple[str, bool]:
-        """Count objects, `size` bytes in all, straight in the prefix where the listing was; turn to a key's.
+        """Count the objects straight in the prefix where the listing was, and turn to a key's.
+
+        Args:
+            key: one that does not lie straight in the same prefix, nor below it where that is the deepest.
+            objects: since the last turn.
+            size: bytes of these.
 
         Returns:
             The key's prefix, and whether no deeper one is counted.
