@@ -44,6 +44,7 @@ from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
 COPY_SOURCE = "x-amz-copy-source"
 """Header that names what S3 shall copy."""
 
+_SUCCESS = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
 _PORTS = {"http": 80, "https": 443}
 _FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
 
@@ -299,7 +300,7 @@ class Site:
         while True:
             try:
                 answer = self._exchange(place, request)
-                if answer.head.status == HTTPStatus.OK:
+                if answer.head.status in _SUCCESS:
                     return answer
                 told = _refusal(answer)
             except _FAILURES as error:

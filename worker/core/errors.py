@@ -109,6 +109,10 @@ class DestinationChangedError(ObjectError):
     """The destination refused a conditional write: it is no longer as it was last seen."""
 
 
+class UploadGoneError(ObjectError):
+    """The destination knows no such multipart upload: it was completed or aborted."""
+
+
 class ProofRefusedError(ObjectError):
     """The destination refused the bytes: they do not match the source's digest. Nothing was published."""
 
