@@ -19,6 +19,8 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[impor
 
 from tests.cloud import ROOT
 from tests.test_readme import BIN, README, section
+from worker.config import SETTINGS_OF_COPIES
+from worker.core.options import ACLS, CARRIES, SSES, STORAGE_CLASSES, STRATEGIES
 
 PATH = ROOT / "cloudformation" / "spot-fleet.yaml"
 TEMPLATE: dict[str, Any] = load(str(PATH))
@@ -259,6 +261,18 @@ SUBNETS = ",".join(f"subnet-{number:017x}" for number in range(7))
         ("DestinationRoleArn", "arn:aws:iam::123456789012:role/path/writer", True),
         ("DestinationRoleArn", "arn:aws:iam::123456789012:user/writer", False),
         ("DestinationRoleArn", "arn:aws:iam::123456789012:role/*", False),
+        ("Strategy", "fast", False),
+        ("Tags", "", False),
+        ("StorageClass", "GLACIER_IR", True),
+        ("StorageClass", "glacier", False),
+        ("Acl", "bucket-owner-full-control", True),
+        ("Acl", "log-delivery-write", False),
+        ("Sse", "aws:kms:dsse", True),
+        ("Sse", "kms", False),
+        ("SseKmsKeyArn", "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-0123abc", True),
+        ("SseKmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/mine", False),
+        ("SseKmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/*", False),
+        ("RequestPayer", "true", False),
         ("ReleaseUri", "s3://bucket", True),
         ("ReleaseUri", "s3://bucket/a/b_c.d", True),
         ("ReleaseUri", "s3://bucket/", False),
@@ -336,6 +350,21 @@ def test_what_of_a_fleet_can_change_in_place() -> None:
         "TargetCapacity",
         "TargetCapacityUnitType",
     }
+
+
+def test_the_parameters_take_what_the_options_take() -> None:
+    allowed = {
+        "Strategy": STRATEGIES,
+        "Tags": CARRIES,
+        "StorageClass": ("", *STORAGE_CLASSES),
+        "Acl": ("", *ACLS),
+        "Sse": ("", *SSES),
+        "ObjectLock": CARRIES,
+    }
+    assert {name: tuple(PARAMETERS[name]["AllowedValues"]) for name in allowed} == allowed
+    lines = RESOURCES["SettingsParameter"]["Properties"]["Value"]["Fn::Sub"][0].splitlines()
+    told = {line.partition("=")[0] for line in lines}
+    assert told >= {setting.variable for setting in SETTINGS_OF_COPIES}
 
 
 def test_a_new_release_changes_one_parameter_in_ssm_and_nothing_else() -> None:

@@ -107,11 +107,12 @@ class Bucket:
             ConfigurationError: those of none of the first few objects may be.
         """
         where = self.where("read the tags of objects in")
-        with translated(where):
+        with translated(self.where("list")):
             page = self.client.list_objects_v2(
                 Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=_TAGS_TRIED
             )
-            rows: list[ObjectRef] = page[_ROWS]  # type: ignore[literal-required]
+        rows: list[ObjectRef] = page[_ROWS]  # type: ignore[literal-required]
+        with translated(where):
             denied = [row for row in rows if not self._may_read_tags(row.key)]
         if denied and denied == rows:
             raise ConfigurationError(
