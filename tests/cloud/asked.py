@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tests.cloud.journal import Call
@@ -81,6 +82,11 @@ def xml_answer(name: str, content: str, headers: dict[str, str] | None = None) -
     """Return an answer of one XML element; its content is XML already."""
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{NAMESPACE}">{content}</{name}>'
     return Response(200, {"Content-Type": "application/xml"} | (headers or {}), text.encode())
+
+
+def iso_time(time: datetime) -> str:
+    """Return a time of UTC as S3's XML and headers spell it."""
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
 def element(name: str, value: object) -> str:

@@ -8,6 +8,7 @@ judged here once, so that the object is the same whichever way it came.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from moto.s3.utils import STORAGE_CLASS
 from requests.structures import CaseInsensitiveDict
 
 from tests.cloud import checksums
-from tests.cloud.asked import Ask, Refused, denied
+from tests.cloud.asked import Ask, Refused, denied, iso_time
 from tests.cloud.content import Content
 
 STORED_HEADERS = (
@@ -175,7 +176,7 @@ def _until(text: str) -> str:
         raise Refused(400, "InvalidArgument", text) from None
     if time <= datetime.now(UTC):
         raise Refused(400, "InvalidArgument", "The retain until date must be in the future!")
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
+    return iso_time(time)
 
 
 def require_digest(ask: Ask) -> None:
@@ -219,6 +220,11 @@ def store(ask: Ask, attributes: Attributes, content: Content, etag: str) -> Any:
     if attributes.tags:
         backend.put_object_tagging(key, attributes.tags)
     return key
+
+
+def opaque_etag() -> str:
+    """Return an ETag that is no digest, as KMS makes them."""
+    return secrets.token_hex(16)
 
 
 def set_checksum(key: Any, algorithm: str, value: str, kind: str = "FULL_OBJECT") -> None:

@@ -29,6 +29,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from tests.cloud import (
+    copies,
     listing,
     moto_fleet,
     moto_iam,
@@ -49,6 +50,8 @@ HANDLERS: dict[str, Callable[[Ask], Response]] = {
     "s3:GetObject": objects.get_object,
     "s3:HeadObject": objects.get_object,
     "s3:PutObject": objects.put_object,
+    "s3:CopyObject": copies.copy_object,
+    "s3:UploadPartCopy": copies.upload_part_copy,
     "s3:ListObjectsV2": listing.list_objects,
     "s3:CreateMultipartUpload": multipart.create,
     "s3:UploadPart": multipart.upload_part,

@@ -24,6 +24,7 @@ def apply() -> None:
     """Put the patches in place."""
     content.apply()
     _checksums()
+    _archived()
     _bucket_encryption()
     _sorted_names()
 
@@ -44,6 +45,17 @@ def _checksums() -> None:
         return algorithm, value or None
 
     put(response, "_get_checksum", declared)
+
+
+def _archived() -> None:
+    # Of an archived object only the bytes are out of reach; moto keeps back its tags and its ACL as well.
+    stored = responses.S3Response._get_key  # noqa: SLF001
+
+    def get_key(self: Any, validate_storage_class: bool = True) -> Any:  # noqa: FBT001, FBT002
+        of_bytes = not {"tagging", "acl", "legal-hold"} & set(self.querystring)
+        return stored(self, validate_storage_class=validate_storage_class and of_bytes)
+
+    put(responses.S3Response, "_get_key", get_key)
 
 
 def _bucket_encryption() -> None:

@@ -146,7 +146,7 @@ def part_number(ask: Ask) -> int:
 
 def part_etag(upload: Upload, md5: str) -> str:
     """Return a part's ETag: its MD5, but under KMS."""
-    return secrets.token_hex(16) if upload.attributes.encryption in attributes.KMS else md5
+    return attributes.opaque_etag() if upload.attributes.encryption in attributes.KMS else md5
 
 
 def upload_part(ask: Ask) -> Response:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import islice
 
-from tests.cloud.asked import Ask, Refused, element, xml_answer, xml_escaped
+from tests.cloud.asked import Ask, Refused, element, iso_time, xml_answer, xml_escaped
 from tests.cloud.listing import url_encoded
 from tests.cloud.multipart import Part, Upload, find, uploads_of
 from tests.cloud.web import Response
@@ -42,7 +41,7 @@ def list_parts(ask: Ask) -> Response:
 def _part_xml(upload: Upload, part: Part) -> str:
     fields = {
         "PartNumber": part.number,
-        "LastModified": _time(part.modified),
+        "LastModified": iso_time(part.modified),
         "ETag": f'"{part.etag}"',
         "Size": part.content.size,
     }
@@ -106,17 +105,13 @@ def _following(ask: Ask, parameters: dict[str, str]) -> list[tuple[str, Upload |
 def _upload_xml(spelt: str, upload: Upload) -> str:
     fields = {
         "UploadId": upload.id,
-        "Initiated": _time(upload.initiated),
+        "Initiated": iso_time(upload.initiated),
         "StorageClass": upload.attributes.storage_class,
         "ChecksumAlgorithm": upload.algorithm or None,
         "ChecksumType": upload.kind or None,
     }
     content = "".join(element(name, value) for name, value in fields.items())
     return f"<Key>{spelt}</Key>{content}<Initiator>{OWNER}</Initiator><Owner>{OWNER}</Owner>"
-
-
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
 def _limit(parameters: dict[str, str], name: str) -> int:

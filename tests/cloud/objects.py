@@ -10,7 +10,6 @@ Every handler runs under the server's S3 lock, so that a condition and the write
 from __future__ import annotations
 
 import re
-import secrets
 from typing import Any
 
 from moto.s3.utils import ARCHIVE_STORAGE_CLASSES
@@ -105,7 +104,7 @@ def put_object(ask: Ask) -> Response:
     if said.locked:
         attributes.require_digest(ask)
     content = Content([ask.request.body])
-    etag = secrets.token_hex(16) if said.encryption in attributes.KMS else ask.request.md5()
+    etag = attributes.opaque_etag() if said.encryption in attributes.KMS else ask.request.md5()
     key = attributes.store(ask, said, content, etag)
     algorithm, value = attributes.declared_checksum(ask.headers)
     if ask.settings.default_checksum and not value:

@@ -31,12 +31,12 @@ def refusal(call: Callable[..., object], **arguments: object) -> tuple[int, str]
 
 
 class Upload:
-    """A multipart upload to one key of a new bucket."""
+    """A multipart upload to a key of a bucket."""
 
-    def __init__(self, place: Place, **create: object) -> None:
+    def __init__(self, place: Place, key: str = KEY, **create: object) -> None:
         self.s3, self.place = place.s3, place
         self.algorithm = str(create.get("ChecksumAlgorithm", ""))
-        self.here: dict[str, Any] = {"Bucket": place.bucket, "Key": KEY}
+        self.here: dict[str, Any] = {"Bucket": place.bucket, "Key": key}
         self.created = self.s3.create_multipart_upload(**self.here, **create)
         self.id = {"UploadId": self.created["UploadId"]}
         self.parts: list[dict[str, Any]] = []
