@@ -8,13 +8,14 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.core import objects, properly, ref, transfer
-from worker.core.message import CopyTask, encode
-from worker.core.model import ObjectRef
+from tests.core import ONE_MD5, objects, properly, ref, transfer
+from worker.core.message import CopyTask, LargeTask, encode
+from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.pack import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, pack, shuffle
+from worker.core.parts import FAN_OUT_ABOVE, is_large
 
 ID = transfer().id
 GIB = 1024**3
@@ -66,12 +67,18 @@ LIMITS = st.builds(
 )
 
 
+def packs(refs: list[ObjectRef], limits: Limits) -> list[Task]:
+    """The tasks of the objects, which are none for many workers."""
+    assume(not any(map(is_large, refs)))
+    return list(pack(ID, refs, limits))
+
+
 @properly
 @given(REFS, LIMITS)
 def test_each_object_is_packed_once_in_order_and_within_the_limits(
     refs: list[ObjectRef], limits: Limits
 ) -> None:
-    tasks = list(pack(ID, refs, limits))
+    tasks = packs(refs, limits)
     assert [one for task in tasks for one in task.objects] == refs
     assert all(task.transfer == ID and task.attempt == 0 for task in tasks)
     assert all(fits(task.objects, limits) for task in tasks)
@@ -83,7 +90,7 @@ def test_a_task_ends_only_where_the_next_object_would_break_a_limit(
     refs: list[ObjectRef], limits: Limits
 ) -> None:
     # A byte is to spare: the estimate of a message counts a comma behind the last row.
-    for task, following in itertools.pairwise(pack(ID, refs, limits)):
+    for task, following in itertools.pairwise(packs(refs, limits)):
         assert not fits([*task.objects, following.objects[0]], limits, spare=1)
 
 
@@ -202,3 +209,25 @@ def test_a_shuffle_mixes() -> None:
     neighbours = sum(abs(one - two) == 1 for one, two in itertools.pairwise(shuffled))
     assert neighbours < 100
     assert list(shuffle(range(1_000), 100, Random(2))) != shuffled
+
+
+def test_what_many_workers_are_to_copy_is_a_task_of_its_own_kind() -> None:
+    parts = f"{ONE_MD5}-200"
+    refs = [
+        ref("a"),
+        ref("b", FAN_OUT_ABOVE, parts),
+        ref("c", FAN_OUT_ABOVE + 1, parts),
+        ref("d", FAN_OUT_ABOVE + 1),
+        ref("e", LARGEST_PUT),
+        ref("f", LARGEST_PUT + 1),
+        ref("g", FAN_OUT_ABOVE + 1, "opaque"),
+        ref("h"),
+    ]
+    tasks = list(pack(ID, refs, Limits(bytes=1 << 60, seconds=1 << 60)))
+    assert [f"{type(task).__name__} {','.join(one.key for one in task.objects)}" for task in tasks] == [
+        "LargeTask c",
+        "LargeTask f",
+        "LargeTask g",
+        "CopyTask a,b,d,e,h",
+    ]
+    assert tasks[0] == LargeTask(ID, refs[2])

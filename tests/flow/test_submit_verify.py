@@ -15,8 +15,9 @@ from tests.core import ONE_MD5, OTHER_MD5, keys, properly, ref, transfer
 from tests.flow import RecordingQueue, Shelf
 from worker.core.errors import ConfigurationError, ListingError, ServiceUnavailableError
 from worker.core.message import Task, decode
-from worker.core.model import LARGEST_PUT, ObjectRef
+from worker.core.model import ObjectRef
 from worker.core.pack import pack
+from worker.core.parts import LARGEST_OBJECT
 from worker.core.plan import Action, Step
 from worker.core.verdict import Finding, Verdict
 from worker.flow.submit import submit
@@ -119,7 +120,7 @@ def test_what_can_never_be_copied_is_reported_and_not_sent() -> None:
     counts = submit(
         here,
         queue,
-        source=[ref("in/"), ref("in/big", LARGEST_PUT + 1), ref("in/equal"), ref("in/fine")],
+        source=[ref("in/"), ref("in/big", LARGEST_OBJECT + 1), ref("in/equal"), ref("in/fine")],
         destination=[ref("equal")],
         digests=True,
         random=Random(1),

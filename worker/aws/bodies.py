@@ -25,7 +25,7 @@ _SUMS = {
     "CRC32C": (checksums.crc32c, checksums.combine_crc32c, 4),
     "CRC32": (checksums.crc32, checksums.combine_crc32, 4),
 }
-"""By algorithm: sum of bytes, given that before them; of two sums, given the second's length; bytes of a sum."""
+"""By algorithm: adds bytes to a sum; joins it with the next, given what that is of; and its own bytes."""
 
 COMBINED = tuple(_SUMS)
 """Algorithms whose sums of parts make the sum of the whole, the one to choose first."""

@@ -3,8 +3,7 @@
 An object that is not small streams through after the destination has said that it wants it (`100 Continue`):
 its bytes cannot be sent twice, and are not sent at all for a write that is refused. A body that ends early is
 incomplete to S3 and published by nobody. S3 compares what it received with the digest that the source already
-has; only where there is none are the bytes summed here. Objects that were uploaded in parts of one size are
-copied in the same parts: `aws.multipart`.
+has; only where there is none are the bytes summed here.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 from worker.aws.bodies import CRC64NVME, body, can_trail
 from worker.aws.errors import translated
 from worker.aws.http import Buffers, Limits, Watch
+from worker.aws.multipart import WireMultipart
 from worker.aws.s3 import sides
 from worker.aws.server_side import ServerSide
 from worker.aws.wire import Request, Site
@@ -48,6 +48,7 @@ class WireTransferrer:
 
     Attributes:
         source, destination: the two sides, for what is not the data path.
+        multipart: the steps of a copy in parts.
     """
 
     def __init__(
@@ -61,6 +62,18 @@ class WireTransferrer:
         self._writer = Site(transfer.destination, "destination", context=context, limits=limits)
         self._server_side = ServerSide(
             transfer, source=self.source, reader=self._reader, writer=self._writer, limits=limits
+        )
+        self.multipart = WireMultipart(
+            transfer,
+            source=self.source,
+            destination=self.destination,
+            reader=self._reader,
+            writer=self._writer,
+            server_side=self._server_side,
+            buffers=self._buffers,
+            attributes=self._attributes,
+            condition=self._condition,
+            limits=limits,
         )
         self._thread = threading.local()
         self._piece = min(max(_PIECES // streams, _SMALLEST_PIECE), _LARGEST_PIECE)

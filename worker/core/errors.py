@@ -125,6 +125,10 @@ class ContendedError(ObjectError):
     retryable = True
 
 
+class StalledError(ObjectError):
+    """No part of a large object has arrived for very long, though hints were sent again and again."""
+
+
 class InterruptedTransferError(ObjectError):
     """The transfer was cancelled from this side, by a drain; no failure of anybody."""
 

@@ -21,7 +21,7 @@ import msgspec
 from worker.core.compare import Seen
 from worker.core.errors import ProofRefusedError
 from worker.core.message import MOST_PARTS
-from worker.core.model import Proof
+from worker.core.model import LARGEST_PUT, ObjectRef, Proof, is_md5
 
 MIB = 1024**2
 GIB = 1024**3
@@ -51,6 +51,11 @@ class Part(msgspec.Struct, frozen=True):
     etag: str
     size: int
     checksum: str = ""
+
+
+def is_large(ref: ObjectRef) -> bool:
+    """Whether an object is copied by many workers: what is large, but for what one PUT proves by its MD5."""
+    return ref.size > FAN_OUT_ABOVE and (ref.size > LARGEST_PUT or not is_md5(ref.etag))
 
 
 def parts_in(etag: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from worker.core.compare import Comparison, compare_refs
-from worker.core.model import ObjectRef
+from worker.core.model import ARCHIVES, ObjectRef
 
 
 class Match(enum.StrEnum):
@@ -46,10 +46,18 @@ def findings(
             assert destination is not None
             yield Finding(Match.EXTRA, destination.key, "not at the source")
         elif destination is None:
-            yield Finding(Match.MISSING, source.key, "not at the destination")
+            archived = (
+                f"; {source.storage_class}: restore it first" if source.storage_class in ARCHIVES else ""
+            )
+            yield Finding(Match.MISSING, source.key, f"not at the destination{archived}")
         else:
             match = _MATCH[compare_refs(source, destination, digests=digests)]
             yield Finding(match, source.key, "" if match is Match.EQUAL else _why(source, destination))
+
+
+def _why_missing(source: ObjectRef) -> str:
+    archived = f"; in {source.storage_class}: restore it first" if source.storage_class in ARCHIVES else ""
+    return f"not at the destination{archived}"
 
 
 def _why(source: ObjectRef, destination: ObjectRef) -> str:

@@ -22,11 +22,14 @@ from worker.aws.sqs import Queue
 from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import trust
 from worker.core.errors import FleetcopyError
+from worker.core.message import LargeTask, PartTask
 from worker.core.model import Transfer
 from worker.core.progress import Report
 from worker.core.tasks import TaskQueue
 from worker.flow import log
 from worker.flow.consume import Consumer
+from worker.flow.in_parts import InParts
+from worker.flow.large import Large
 from worker.flow.local_queue import LocalQueue
 from worker.flow.steps import Steps
 from worker.flow.streams import Streams
@@ -91,11 +94,12 @@ def _work(settings: ChildSettings) -> Exit:
     transferrer = WireTransferrer(
         settings.transfer, streams=settings.streams, context=trust(settings.ca_bundle)
     )
+    large = Large(transferrer.multipart, random)
     streams = Streams(
         transfer=settings.transfer,
         tasks=tasks,
-        transferrer=transferrer,
-        steps=Steps({}),
+        transferrer=InParts(transferrer, transferrer.multipart, random),
+        steps=Steps({LargeTask: large.own, PartTask: large.hint}),
         destination=transferrer.destination,
         probe=transferrer.probe,
         count=settings.streams,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from worker.core.listing import in_order, join
-from worker.core.message import CopyTask, encode
+from worker.core.message import Task, encode
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack, shuffle
 from worker.core.plan import Action, Step, plan
@@ -78,5 +78,5 @@ def submit(
     return counts
 
 
-def _entries(tasks: Iterable[CopyTask]) -> Iterator[Entry]:
+def _entries(tasks: Iterable[Task]) -> Iterator[Entry]:
     return (Entry(encode(task)) for task in tasks)
