@@ -29,14 +29,16 @@ ATTRIBUTES: dict[str, dict[str, object]] = {
     "disposition": {"ContentDisposition": "attachment; filename=\"a 'b' %E2%82%AC;.csv\""},
     "encoding": {"ContentEncoding": "gzip"},
     "language": {"ContentLanguage": "de-CH, fr"},
-    "expires": {"Expires": datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)},
     "redirect": {"WebsiteRedirectLocation": "/other?a=b#c"},
     "metadata": {"Metadata": {"one": "1", "with-dash.and-dot": "a, b;c=d", "spaces": "a  b", "empty": ""}},
-    # As S3 shows what is no ASCII.
-    "unicode": {"Metadata": {"name": "=?UTF-8?B?w6kg8J+Ygg==?=", "other": "=?UTF-8?Q?=E2=82=AC?="}},
     "tags": {"Tagging": "a%20b%2B=c%3D%2Bd&e.f_g-h=%2F%3A%40&empty="},
     "class": {"StorageClass": "STANDARD_IA"},
     "none": {},
+}
+DELICATE: dict[str, dict[str, object]] = {
+    "expires": {"Expires": datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)},
+    # As S3 shows what is no ASCII.
+    "unicode": {"Metadata": {"name": "=?UTF-8?B?w6kg8J+Ygg==?=", "other": "=?UTF-8?Q?=E2=82=AC?="}},
 }
 LOCKS: dict[str, dict[str, object]] = {
     "retention": {
@@ -98,32 +100,51 @@ def pair(pairs: dict[str, Pair], way: str) -> Iterator[Pair]:
     pairs[way].destination.empty()
 
 
-@needs(Can.SERVER_SIDE)
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("attributes", ATTRIBUTES.values(), ids=ATTRIBUTES)
-def test_an_attribute_arrives(pair: Pair, way: str, attributes: dict[str, object]) -> None:
-    ref = put(pair, way, **attributes)
-    pair.copy(ref)
-    source = shown(pair.source, KEY)
-    copied = shown(pair.destination, "out/a key")
+def assert_arrives(pair: Pair, way: str, attributes: dict[str, object]) -> None:
+    pair.copy(put(pair, way, **attributes))
+    source, copied = shown(pair.source, KEY), shown(pair.destination, "out/a key")
     kept = {name: value for name, value in attributes.items() if name != "Tagging"}
     assert {name: source[name] for name in kept} == kept
     assert bool(source["tags"]) == ("Tagging" in attributes)
     assert copied == source
 
 
+@needs(Can.SERVER_SIDE)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("attributes", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_an_attribute_arrives(pair: Pair, way: str, attributes: dict[str, object]) -> None:
+    assert_arrives(pair, way, attributes)
+
+
+@needs(Can.SERVER_SIDE, Can.WHOLE)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("attributes", DELICATE.values(), ids=DELICATE)
+def test_a_delicate_attribute_arrives(pair: Pair, way: str, attributes: dict[str, object]) -> None:
+    assert_arrives(pair, way, attributes)
+
+
 @needs(Can.SERVER_SIDE, Can.LOCK)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+def test_a_lock_arrives(server: Server, make: Make, way: str, lock: dict[str, object]) -> None:
+    assert_arrives(pair_for(server, make, way, lock=True), way, lock)
+
+
+@needs(Can.SERVER_SIDE, Can.WHOLE)
 @pytest.mark.parametrize("way", WAYS)
 def test_all_of_them_arrive_together(server: Server, make: Make, way: str) -> None:
     pair = pair_for(server, make, way, lock=True)
-    together = dict(item for some in (*ATTRIBUTES.values(), *LOCKS.values()) for item in some.items())
+    parts = (*ATTRIBUTES.values(), *DELICATE.values(), *LOCKS.values())
+    together = dict(item for some in parts for item in some.items())
+        item for some in (*ATTRIBUTES.values(), *DELICATE.values(), *LOCKS.values()) for item in some.items()
+    )
     pair.copy(put(pair, way, **together))
     source, copied = shown(pair.source, KEY), shown(pair.destination, "out/a key")
     assert together.keys() - {"Tagging"} <= source.keys()
     assert copied == source
 
 
-@needs(Can.SERVER_SIDE, Can.LOCK)
+@needs(Can.SERVER_SIDE, Can.WHOLE)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("options", "changed"),
