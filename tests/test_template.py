@@ -196,8 +196,8 @@ def test_no_partition_is_written_out() -> None:
     written = [
         text for text in strings([RESOURCES, TEMPLATE["Outputs"]]) if re.search(r"arn:aws|amazonaws", text)
     ]
-    # It is the same in every partition; EC2's is not.
-    assert written == ["spotfleet.amazonaws.com"]
+    # These are the same in every partition; EC2's is not.
+    assert written == ["events.amazonaws.com", "spotfleet.amazonaws.com"]
 
 
 def test_nothing_is_looked_up_anew_at_each_update() -> None:
@@ -325,9 +325,16 @@ def test_both_queues_are_encrypted_and_closed_to_plain_http() -> None:
     assert all(RESOURCES[name]["Properties"]["SqsManagedSseEnabled"] is True for name in queues)
     policy = RESOURCES["QueuePolicy"]["Properties"]
     assert set(names(policy["Queues"])) == queues
-    [statement] = policy["PolicyDocument"]["Statement"]
+    statement, first_task = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    condition, allowed, otherwise = first_task["Fn::If"]
+    assert (condition, otherwise) == ("SubmitsOnCreate", {"Ref": "AWS::NoValue"})
+    assert (allowed["Principal"], allowed["Action"]) == (
+        {"Service": "events.amazonaws.com"},
+        "sqs:SendMessage",
+    )
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["FirstTask", "Arn"]}}}
 
 
 def test_the_user_data_is_the_file_and_stays_small() -> None:

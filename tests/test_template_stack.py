@@ -24,6 +24,8 @@ from tests.conftest import Command
 from tests.test_readme import BIN
 from tests.test_template import PATH
 from tests.transfers import wait_for
+from worker.core.message import ListTask, decode
+from worker.core.model import Endpoint, Transfer
 
 ODD = 'it\'s 5% <off> & "more"/'
 VERSION, HASH = "0.1.0+0123456789ab", "0" * 64
@@ -188,6 +190,26 @@ def client_of(stack: Stack, service: str) -> Any:  # noqa: ANN401 - by name
         aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=keys["AWS_SESSION_TOKEN"],
     )
+
+
+def test_a_stack_may_begin_by_itself(strict: Cloud) -> None:
+    begun = Stack(strict, SubmitOnCreate="yes").up()
+    sqs, url = strict.client("sqs"), begun.outputs["QueueUrl"]
+
+    def received() -> list[str]:
+        return [message["Body"] for message in sqs.receive_message(QueueUrl=url).get("Messages", [])]
+
+    here = Endpoint(bucket=begun.source, prefix="in/")
+    there = Endpoint(bucket=begun.destination, prefix="out/")
+    [body] = received()
+    assert decode(body, Transfer(here, there)) == ListTask(Transfer(here, there).id)
+    begun.update(Streams="17")
+    assert received() == []  # its creation alone begins a transfer
+
+
+def test_a_stack_begins_nothing_unasked(stack: Stack) -> None:
+    sqs = stack.cloud.client("sqs")
+    assert "Messages" not in sqs.receive_message(QueueUrl=stack.outputs["QueueUrl"])
 
 
 def test_what_an_instance_reads(stack: Stack) -> None:
