@@ -19,6 +19,8 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[impor
 
 from tests.cloud import ROOT
 from tests.test_readme import BIN, README, section
+from worker.config import SETTINGS_OF_COPIES
+from worker.core.options import ACLS, CARRIES, SSES, STORAGE_CLASSES, STRATEGIES
 
 PATH = ROOT / "cloudformation" / "spot-fleet.yaml"
 TEMPLATE: dict[str, Any] = load(str(PATH))
@@ -194,8 +196,8 @@ def test_no_partition_is_written_out() -> None:
     written = [
         text for text in strings([RESOURCES, TEMPLATE["Outputs"]]) if re.search(r"arn:aws|amazonaws", text)
     ]
-    # It is the same in every partition; EC2's is not.
-    assert written == ["spotfleet.amazonaws.com"]
+    # These are the same in every partition; EC2's is not.
+    assert written == ["events.amazonaws.com", "spotfleet.amazonaws.com"]
 
 
 def test_nothing_is_looked_up_anew_at_each_update() -> None:
@@ -259,6 +261,18 @@ SUBNETS = ",".join(f"subnet-{number:017x}" for number in range(7))
         ("DestinationRoleArn", "arn:aws:iam::123456789012:role/path/writer", True),
         ("DestinationRoleArn", "arn:aws:iam::123456789012:user/writer", False),
         ("DestinationRoleArn", "arn:aws:iam::123456789012:role/*", False),
+        ("Strategy", "fast", False),
+        ("Tags", "", False),
+        ("StorageClass", "GLACIER_IR", True),
+        ("StorageClass", "glacier", False),
+        ("Acl", "bucket-owner-full-control", True),
+        ("Acl", "log-delivery-write", False),
+        ("Sse", "aws:kms:dsse", True),
+        ("Sse", "kms", False),
+        ("SseKmsKeyArn", "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-0123abc", True),
+        ("SseKmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/mine", False),
+        ("SseKmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/*", False),
+        ("RequestPayer", "true", False),
         ("ReleaseUri", "s3://bucket", True),
         ("ReleaseUri", "s3://bucket/a/b_c.d", True),
         ("ReleaseUri", "s3://bucket/", False),
@@ -311,9 +325,16 @@ def test_both_queues_are_encrypted_and_closed_to_plain_http() -> None:
     assert all(RESOURCES[name]["Properties"]["SqsManagedSseEnabled"] is True for name in queues)
     policy = RESOURCES["QueuePolicy"]["Properties"]
     assert set(names(policy["Queues"])) == queues
-    [statement] = policy["PolicyDocument"]["Statement"]
+    statement, first_task = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    condition, allowed, otherwise = first_task["Fn::If"]
+    assert (condition, otherwise) == ("SubmitsOnCreate", {"Ref": "AWS::NoValue"})
+    assert (allowed["Principal"], allowed["Action"]) == (
+        {"Service": "events.amazonaws.com"},
+        "sqs:SendMessage",
+    )
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["FirstTask", "Arn"]}}}
 
 
 def test_the_user_data_is_the_file_and_stays_small() -> None:
@@ -336,6 +357,21 @@ def test_what_of_a_fleet_can_change_in_place() -> None:
         "TargetCapacity",
         "TargetCapacityUnitType",
     }
+
+
+def test_the_parameters_take_what_the_options_take() -> None:
+    allowed = {
+        "Strategy": STRATEGIES,
+        "Tags": CARRIES,
+        "StorageClass": ("", *STORAGE_CLASSES),
+        "Acl": ("", *ACLS),
+        "Sse": ("", *SSES),
+        "ObjectLock": CARRIES,
+    }
+    assert {name: tuple(PARAMETERS[name]["AllowedValues"]) for name in allowed} == allowed
+    lines = RESOURCES["SettingsParameter"]["Properties"]["Value"]["Fn::Sub"][0].splitlines()
+    told = {line.partition("=")[0] for line in lines}
+    assert told >= {setting.variable for setting in SETTINGS_OF_COPIES}
 
 
 def test_a_new_release_changes_one_parameter_in_ssm_and_nothing_else() -> None:

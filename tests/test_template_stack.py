@@ -24,6 +24,8 @@ from tests.conftest import Command
 from tests.test_readme import BIN
 from tests.test_template import PATH
 from tests.transfers import wait_for
+from worker.core.message import ListTask, decode
+from worker.core.model import Endpoint, Transfer
 
 ODD = 'it\'s 5% <off> & "more"/'
 VERSION, HASH = "0.1.0+0123456789ab", "0" * 64
@@ -190,6 +192,26 @@ def client_of(stack: Stack, service: str) -> Any:  # noqa: ANN401 - by name
     )
 
 
+def test_a_stack_may_begin_by_itself(strict: Cloud) -> None:
+    begun = Stack(strict, SubmitOnCreate="yes").up()
+    sqs, url = strict.client("sqs"), begun.outputs["QueueUrl"]
+
+    def received() -> list[str]:
+        return [message["Body"] for message in sqs.receive_message(QueueUrl=url).get("Messages", [])]
+
+    here = Endpoint(bucket=begun.source, prefix="in/")
+    there = Endpoint(bucket=begun.destination, prefix="out/")
+    [body] = received()
+    assert decode(body, Transfer(here, there)) == ListTask(Transfer(here, there).id)
+    begun.update(Streams="17")
+    assert received() == []  # its creation alone begins a transfer
+
+
+def test_a_stack_begins_nothing_unasked(stack: Stack) -> None:
+    sqs = stack.cloud.client("sqs")
+    assert "Messages" not in sqs.receive_message(QueueUrl=stack.outputs["QueueUrl"])
+
+
 def test_what_an_instance_reads(stack: Stack) -> None:
     release = f"s3://{stack.releases}/fleetcopy/{VERSION} {HASH}"
     assert stack.parameter("release")["Value"] == release
@@ -199,6 +221,14 @@ def test_what_an_instance_reads(stack: Stack) -> None:
         "FLEETCOPY_DESTINATION": f"s3://{stack.destination}/out/",
         "FLEETCOPY_DESTINATION_REGION": "",
         "FLEETCOPY_DESTINATION_CREDENTIALS": "default",
+        "FLEETCOPY_STRATEGY": "auto",
+        "FLEETCOPY_TAGS": "copy",
+        "FLEETCOPY_STORAGE_CLASS": "",
+        "FLEETCOPY_ACL": "",
+        "FLEETCOPY_SSE": "",
+        "FLEETCOPY_SSE_KMS_KEY_ID": "",
+        "FLEETCOPY_OBJECT_LOCK": "copy",
+        "FLEETCOPY_REQUEST_PAYER": "off",
         "FLEETCOPY_QUEUE_URL": stack.outputs["QueueUrl"],
         "FLEETCOPY_LOG_GROUP": f"/fleetcopy/{stack.name}",
         "FLEETCOPY_SPOT_NOTICES": "on",
@@ -245,9 +275,21 @@ def test_other_credentials_take_the_place_of_the_roles_own_permissions(
     assert stack.destination not in json.dumps(policy)
 
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b"
+
+
+def test_what_only_some_copies_need_is_permitted_to_them_alone(strict: Cloud, stack: Stack) -> None:
+    other = Stack(strict, Acl="bucket-owner-full-control", Sse="aws:kms", SseKmsKeyArn=KEY).up()
+    found = {one["Sid"]: (one["Action"], one["Resource"]) for one in other.policy()}
+    assert found["WriteDestinationAcls"] == ("s3:PutObjectAcl", f"arn:aws:s3:::{other.destination}/out/*")
+    assert found["Encrypt"] == (["kms:GenerateDataKey", "kms:Decrypt"], KEY)
+    assert found.keys() - {one["Sid"] for one in stack.policy()} == {"WriteDestinationAcls", "Encrypt"}
+
+
 @pytest.mark.parametrize(
     ("parameters", "why"),
     [
+        ({"SseKmsKeyArn": KEY}, "give Sse as aws:kms"),
         (
             {"DestinationSecretArn": SECRET, "DestinationRoleArn": ROLE},
             "DestinationSecretArn or DestinationRoleArn",

@@ -183,6 +183,10 @@ class Cloud:
         """Let S3 store a CRC64NVME for a PUT without checksum, as since December 2024; off at first."""
         self.control("POST", "settings", {"default_checksum": on})
 
+    def min_part_bytes(self, size: int) -> None:
+        """Let parts be completed that are as small as this; at first as small as S3's 5 MiB."""
+        self.control("POST", "settings", {"min_part_bytes": size})
+
     def reset(self) -> None:
         """Drop all state: buckets, queues, users, journal, faults, settings."""
         self.control("POST", "reset")

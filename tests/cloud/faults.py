@@ -17,25 +17,31 @@ from xml.sax.saxutils import escape
 
 from tests.cloud import moto_sqs
 from tests.cloud.journal import Call
-from tests.cloud.web import Response
+from tests.cloud.web import Request, Response
 
-ACTIONS = ("error", "reset", "lose", "truncate", "flip", "delay", "duplicate", "fail_entries")
+ACTIONS = ("error", "reset", "lose", "truncate", "flip", "delay", "outlive", "duplicate", "fail_entries")
+# What they carry comes in: a byte flips on its way here.
+UPLOADS = ("s3:PutObject", "s3:UploadPart")
+OUTLIVES_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Rule:
-    """One fault. None in `bucket` or `key` matches any.
+    """One fault. None in `bucket`, `key` or `part` (a part's number) matches any.
 
-    The actions: "error" answers `status` and `code` and does nothing; "reset" closes the socket without an
-    answer and does nothing; "lose" does what was asked and then resets; "truncate" sends half of the body;
-    "flip" changes one byte of it; "delay" waits `seconds` first; "duplicate" leaves received SQS messages
-    visible; "fail_entries" refuses the first entry of an SQS batch.
+    The actions: "error" answers `status` and `code` and does nothing, also with status 200, as S3 does to
+    copies; "reset" closes the socket without an answer and does nothing; "lose" does what was asked and then
+    resets; "truncate" sends half of the body; "flip" changes one byte of it, or of what is uploaded; "delay"
+    waits `seconds` first; "outlive" lets a part that is uploaded land after its upload was aborted, for which
+    it waits `seconds` at most; "duplicate" leaves received SQS messages visible; "fail_entries" refuses the
+    first entry of an SQS batch.
     """
 
     operation: str
     action: str
     bucket: str | None = None
     key: str | None = None
+    part: int | None = None
     times: int | None = 1
     probability: float = 1.0
     seed: int | None = None
@@ -55,6 +61,8 @@ class Rule:
         if self.operation != call.operation or (self.times is not None and self.fired >= self.times):
             return False
         if self.bucket not in (None, call.bucket) or self.key not in (None, call.key):
+            return False
+        if self.part not in (None, call.part):
             return False
         if self.probability < 1.0 and self._random.random() >= self.probability:
             return False
@@ -79,16 +87,16 @@ class Faults:
         with self._lock:
             self._rules.clear()
 
-    def apply(self, call: Call, perform: Callable[[], Response]) -> Response:
+    def apply(self, call: Call, request: Request, perform: Callable[[], Response]) -> Response:
         """Answer a call, by `perform` where no rule says otherwise."""
         if not self._rules:
             return perform()
         with self._lock:
             rule = next((rule for rule in self._rules if rule.fires(call)), None)
-        return perform() if rule is None else strike(rule, call, perform)
+        return perform() if rule is None else strike(rule, call, request, perform)
 
 
-def strike(rule: Rule, call: Call, perform: Callable[[], Response]) -> Response:
+def strike(rule: Rule, call: Call, request: Request, perform: Callable[[], Response]) -> Response:
     """Answer a call the way the rule says."""
     match rule.action:
         case "error":
@@ -97,6 +105,10 @@ def strike(rule: Rule, call: Call, perform: Callable[[], Response]) -> Response:
             return Response(0, reset=True)
         case "delay":
             time.sleep(rule.seconds)
+        case "outlive":
+            request.outlives = rule.seconds or OUTLIVES_SECONDS
+        case "flip" if call.operation in UPLOADS:
+            request.body = _flipped(request.body)
             return perform()
         case "duplicate" | "fail_entries":
             # Nobody may receive or send between the call and what is done to it.
@@ -111,13 +123,17 @@ def strike(rule: Rule, call: Call, perform: Callable[[], Response]) -> Response:
 def _spoilt(action: str, response: Response) -> Response:
     if action == "lose":
         return Response(0, reset=True)
-    if action == "truncate" and response.body:
-        response.cut = len(response.body) // 2
-    if action == "flip" and response.body:
-        middle = len(response.body) // 2
-        flipped = bytes([response.body[middle] ^ 0x01])
-        response.body = response.body[:middle] + flipped + response.body[middle + 1 :]
+    if action == "truncate" and response.size:
+        response.cut = response.size // 2
+    if action == "flip" and response.size:
+        pieces = [response.body] if response.content is None else response.content.pieces
+        response.body, response.content = _flipped(b"".join(pieces)), None
     return response
+
+
+def _flipped(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 0x01]) + body[middle + 1 :] if body else body
 
 
 def _left_visible(response: Response) -> Response:
@@ -138,12 +154,15 @@ def _first_entry_failed(response: Response) -> Response:
     return response
 
 
-def error_response(service: str, status: int, code: str, message: str = "injected") -> Response:
-    """Return an error the way the service writes it: XML for S3, JSON for the others."""
+def error_response(
+    service: str, status: int, code: str, message: str = "injected", **details: object
+) -> Response:
+    """Return an error the way the service writes it: XML for S3, with details, JSON for the others."""
     if service == "s3":
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+            f"{''.join(f'<{name}>{escape(str(value))}</{name}>' for name, value in details.items())}"
             "<RequestId>embedded</RequestId></Error>"
         )
         return Response(status, {"Content-Type": "application/xml"}, body.encode())

@@ -58,6 +58,7 @@ BUCKET_OPERATIONS: dict[str, dict[str, str]] = {
         "acl": "GetBucketAcl",
         "object-lock": "GetObjectLockConfiguration",
         "ownershipControls": "GetBucketOwnershipControls",
+        "requestPayment": "GetBucketRequestPayment",
         "": "ListObjects",
     },
     "HEAD": {"": "HeadBucket"},
@@ -69,6 +70,7 @@ BUCKET_OPERATIONS: dict[str, dict[str, str]] = {
         "acl": "PutBucketAcl",
         "object-lock": "PutObjectLockConfiguration",
         "ownershipControls": "PutBucketOwnershipControls",
+        "requestPayment": "PutBucketRequestPayment",
         "": "CreateBucket",
     },
     "POST": {"delete": "DeleteObjects", "": "PostObject"},
@@ -84,12 +86,13 @@ COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Which API call a request is: `operation` as `service:Name`, and whom it concerns."""
+    """Which API call a request is: `operation` as `service:Name`, and whom it concerns; `part` by number."""
 
     service: str
     operation: str
     bucket: str | None = None
     key: str | None = None
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Row:
     operation: str
     bucket: str | None
     key: str | None
+    part: int | None
     status: int
     bytes_in: int
     bytes_out: int
@@ -135,12 +139,13 @@ def _classify_s3(request: Request) -> Call:
     bucket, key = request.bucket_and_key()
     if not bucket:
         return Call("s3", "s3:ListBuckets")
-    names = {field.partition("=")[0] for field in request.query.split("&")}
+    names = request.parameters()
     operations = (OBJECT_OPERATIONS if key else BUCKET_OPERATIONS).get(request.method, {})
     found = next((name for query, name in operations.items() if query in names or not query), request.method)
     if "x-amz-copy-source" in request.headers:
         found = COPIES.get(found, found)
-    return Call("s3", f"s3:{found}", bucket, key or None)
+    part = names.get("partNumber", "")
+    return Call("s3", f"s3:{found}", bucket, key or None, int(part) if part.isdecimal() else None)
 
 
 class Journal:
@@ -153,7 +158,7 @@ class Journal:
 
     def add(self, call: Call, method: str, received: int, response: Response) -> None:
         """Record one answered request, of `received` body bytes."""
-        sent = len(response.body) if response.cut is None else response.cut
+        sent = response.size if response.cut is None else response.cut
         status, sent = (0, 0) if response.reset else (response.status, sent)
         sent = 0 if method == "HEAD" else sent
         with self._lock:
@@ -165,6 +170,7 @@ class Journal:
                     call.operation,
                     call.bucket,
                     call.key,
+                    call.part,
                     status,
                     received,
                     sent,

@@ -13,6 +13,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -27,12 +28,40 @@ from moto.sqs.responses import SQSResponse
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from tests.cloud import moto_fleet, moto_sqs, objects, s3_checks
+from tests.cloud import (
+    copies,
+    listing,
+    moto_fleet,
+    moto_iam,
+    moto_sqs,
+    multipart,
+    multipart_listing,
+    objects,
+    requester_pays,
+    s3_checks,
+)
+from tests.cloud.asked import Ask, Refused, Settings
 from tests.cloud.faults import error_response
 from tests.cloud.journal import Call
 from tests.cloud.web import Request, Response
 
 ACCOUNT = "123456789012"
+HANDLERS: dict[str, Callable[[Ask], Response]] = {
+    "s3:GetObject": objects.get_object,
+    "s3:HeadObject": objects.get_object,
+    "s3:PutObject": objects.put_object,
+    "s3:CopyObject": copies.copy_object,
+    "s3:UploadPartCopy": copies.upload_part_copy,
+    "s3:ListObjectsV2": listing.list_objects,
+    "s3:CreateMultipartUpload": multipart.create,
+    "s3:UploadPart": multipart.upload_part,
+    "s3:CompleteMultipartUpload": multipart.complete,
+    "s3:AbortMultipartUpload": multipart.abort,
+    "s3:ListParts": multipart_listing.list_parts,
+    "s3:ListMultipartUploads": multipart_listing.list_uploads,
+    "s3:GetBucketRequestPayment": requester_pays.get,
+    "s3:PutBucketRequestPayment": requester_pays.put,
+}
 ERROR_CODE = re.compile(rb"<Code>(\w+)</Code>")
 
 
@@ -41,7 +70,7 @@ class Bridge:
 
     def __init__(self, port: int, *, auth: bool = False) -> None:
         self.auth = auth
-        self.default_checksum = False
+        self.settings = Settings()
         self._port = str(port)
         self._s3_lock = threading.RLock()
         self._flask = DomainDispatcherApplication(create_backend_app)
@@ -52,6 +81,8 @@ class Bridge:
             refusal = s3_checks.admit(call, request)
             if refusal is not None:
                 return refusal
+            if request.outlives:
+                self._outlive(call, request)
             with self._s3_lock:
                 return self._s3(call, request)
         if call.service == "sqs":
@@ -65,10 +96,9 @@ class Bridge:
         return self._through_flask(request)
 
     def set(self, **values: float) -> None:
-        """Change settings: `default_checksum` for a PUT without one, and those of `moto_fleet.Settings`."""
-        self.default_checksum = bool(values.pop("default_checksum", self.default_checksum))
+        """Change settings: those of `asked.Settings` and of `moto_fleet.Settings`."""
         for name, value in values.items():
-            moto_sqs.put(moto_fleet.settings, name, value)
+            moto_sqs.put(self.settings if hasattr(self.settings, name) else moto_fleet.settings, name, value)
 
     def reset(self) -> None:
         """Drop all of moto's state."""
@@ -76,44 +106,40 @@ class Bridge:
 
         with moto_fleet.LOCK, self._s3_lock, moto_sqs.CHANGED:
             moto_api_backend.reset()
-            self.default_checksum = False
+            self.settings = Settings()
             moto_fleet.settings = moto_fleet.Settings()
             moto_sqs.CHANGED.notify_all()
 
+    def _outlive(self, call: Call, request: Request) -> None:
+        """Wait with a part for the abort of its upload; not under the lock."""
+        bucket = s3_backends[ACCOUNT]["aws"].buckets.get(str(call.bucket))
+        if bucket is not None:
+            multipart.await_abort(bucket, request.parameters().get("uploadId", ""), request.outlives)
+
     def _s3(self, call: Call, request: Request) -> Response:
-        quick = self._quick(call, request)
-        if quick is not None:
-            response = S3Response()
-            try:
-                if self.auth:
-                    self._authorize(response, call, request)
-                backend = s3_backends[ACCOUNT]["aws"]
-                backend.get_bucket(str(call.bucket))
-                answer = quick(backend, call, request)
-                if answer is not None:
-                    return answer
-            except S3ClientError as error:
-                if request.method == "HEAD":
-                    return Response(_status_of(error))
-                return self._serialized(response, request, error)
-        handler = S3Response.key_dispatch if call.key else S3Response.bucket_dispatch
-        return self._direct(handler, request)
-
-    def _quick(self, call: Call, request: Request) -> Callable[[Any, Call, Request], Response | None] | None:
-        """Return our own answer to a call, where there is one."""
-        match call.operation:
-            case "s3:GetObject" | "s3:HeadObject":
-                return None if "response-" in request.query else objects.get_object
-            case "s3:PutObject":
-                return None if any("object-lock" in name for name in request.headers) else self._put
-            case "s3:ListObjectsV2":
-                return objects.list_objects
-            case "s3:CompleteMultipartUpload":
-                return objects.complete_condition
-        return None
-
-    def _put(self, backend: Any, call: Call, request: Request) -> Response:
-        return objects.put_object(backend, call, request, default_checksum=self.default_checksum)
+        # Overridden response headers are moto's: nobody but a browser asks for them.
+        handler = None if "response-" in request.query else HANDLERS.get(call.operation)
+        response = S3Response()
+        permits = partial(moto_iam.permits, response) if self.auth else lambda *_: True
+        ask = Ask(s3_backends[ACCOUNT]["aws"], call, request, self.settings, permits)
+        try:
+            if handler is None:
+                requester_pays.check(ask)
+                dispatch = S3Response.key_dispatch if call.key else S3Response.bucket_dispatch
+                return self._direct(dispatch, request)
+            if self.auth:
+                self._authorize(response, call, request)
+            ask.backend.get_bucket(call.bucket)
+            requester_pays.check(ask)
+            return handler(ask)
+        except S3ClientError as error:
+            if request.method == "HEAD":
+                return Response(_status_of(error))
+            return self._serialized(response, request, error)
+        except Refused as refused:
+            if request.method == "HEAD":
+                return Response(refused.status)
+            return error_response("s3", refused.status, refused.code, refused.message, **refused.details)
 
     def _authorize(self, response: Any, call: Call, request: Request) -> None:
         moto_request = BackendRequest(self._environ(request))

@@ -121,6 +121,24 @@ def _check_action_permitted(self: Any, resource: str) -> None:
         self._raise_access_denied()
 
 
+def permits(response: Any, action: str, resource: str) -> bool:
+    """Return whether who signed an S3 request may do something besides what the request is."""
+    request = access_control.S3IAMRequest(
+        account_id=response.current_account,
+        method=response.method,
+        path=response.raw_path,
+        data=response.data,
+        body=b"",
+        headers=response.headers,
+        action=action.removeprefix("s3:"),
+    )
+    try:
+        request.check_action_permitted(resource)
+    except S3ClientError:
+        return False
+    return True
+
+
 def _context(request: Any) -> dict[str, str]:
     """Return the condition keys that a request has; on AWS it would have come by TLS."""
     context = {"aws:securetransport": "true", "aws:requestedregion": request._region}  # noqa: SLF001

@@ -8,15 +8,13 @@ SQS, IAM, EC2 and CloudFormation. What moto does right is left alone.
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
-from moto.s3 import exceptions, models, responses, utils
+from moto.s3 import models, responses, utils
 
-from tests.cloud import checksums, objects
+from tests.cloud import attributes, content
 from tests.cloud.moto_sqs import put
 
-KMS = ("aws:kms", "aws:kms:dsse")
 AES256 = {
     "Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
 }
@@ -24,23 +22,14 @@ AES256 = {
 
 def apply() -> None:
     """Put the patches in place."""
+    content.apply()
     _checksums()
-    _kms_etags()
-    _uploads()
+    _archived()
     _bucket_encryption()
     _sorted_names()
 
 
 def _checksums() -> None:
-    # moto puts a CRC32 in the place of CRC32C and CRC64NVME when their libraries are not installed.
-    def compute(body: bytes, algorithm: str, encode_base64: bool = True) -> bytes:  # noqa: FBT001, FBT002
-        if encode_base64:
-            return checksums.encoded(algorithm, body).encode()
-        return checksums.digest(algorithm, body)
-
-    for module in (utils, models, responses):
-        put(module, "compute_checksum", compute)
-
     # The body was decoded, its trailers read and its digests checked before moto sees it.
     response = responses.S3Response
     put(response, "_handle_encoded_body", lambda _self, body: body)
@@ -48,7 +37,7 @@ def _checksums() -> None:
 
     # moto believes only x-amz-sdk-checksum-algorithm, and makes up a checksum when it stands alone.
     def declared(self: Any, response_headers: dict[str, Any]) -> tuple[str, str | None]:
-        algorithm, value = objects.declared_checksum(
+        algorithm, value = attributes.declared_checksum(
             {name.lower(): text for name, text in self.headers.items()}
         )
         if value:
@@ -57,65 +46,16 @@ def _checksums() -> None:
 
     put(response, "_get_checksum", declared)
 
-    # moto checksums every multipart object, which nobody asked it to.
-    build = models.MultipartChecksumBuilder.build
-    complete = models.FakeMultipart.complete
 
-    def wanted_only(self: Any) -> Any:
-        return build(self) if getattr(self, "wanted", True) else None
+def _archived() -> None:
+    # Of an archived object only the bytes are out of reach; moto keeps back its tags and its ACL as well.
+    stored = responses.S3Response._get_key  # noqa: SLF001
 
-    def measured(self: Any, body: Any) -> Any:
-        listed = list(body)
-        result = complete(self, iter(listed))
-        self.completed_sizes = [self.parts[number].contentsize for number, _ in listed]
-        return result
+    def get_key(self: Any, validate_storage_class: bool = True) -> Any:  # noqa: FBT001, FBT002
+        of_bytes = not {"tagging", "acl", "legal-hold"} & set(self.querystring)
+        return stored(self, validate_storage_class=validate_storage_class and of_bytes)
 
-    initialise: Any = vars(models.MultipartChecksumBuilder)["__init__"]
-
-    def noted(self: Any, algorithm: str | None, kind: str | None) -> None:
-        initialise(self, algorithm or "CRC32", kind)
-        self.wanted = algorithm is not None
-
-    put(models.MultipartChecksumBuilder, "__init__", noted)
-    put(models.MultipartChecksumBuilder, "build", wanted_only)
-    # GET and HEAD ?partNumber need the sizes that the object was completed from.
-    put(models.FakeMultipart, "complete", measured)
-
-
-def _kms_etags() -> None:
-    # With KMS the ETag is no digest of the content; moto gives the MD5 all the same.
-    plain: Any = vars(models.FakeKey)["etag"]
-
-    def etag(self: Any) -> str:
-        if self._etag is None and self.encryption in KMS:
-            self._etag = secrets.token_hex(16)
-        result: str = plain.fget(self)
-        return result
-
-    put(models.FakeKey, "etag", property(etag))
-
-    # Parts take the bucket's default encryption too; moto applies it only to the finished object.
-    create = models.S3Backend.create_multipart_upload
-
-    def encrypted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        upload = create(self, *args, **kwargs)
-        bucket = self.get_bucket(args[0] if args else kwargs["bucket_name"])
-        if bucket.encryption and not upload.sse_encryption:
-            default = bucket.encryption["Rule"]["ApplyServerSideEncryptionByDefault"]
-            upload.sse_encryption = default["SSEAlgorithm"]
-            upload.kms_key_id = default.get("KMSMasterKeyID")
-        return upload
-
-    put(models.S3Backend, "create_multipart_upload", encrypted)
-
-
-def _uploads() -> None:
-    # UploadPart and CompleteMultipartUpload of an unknown upload are NoSuchUpload; moto raises KeyError.
-    def unknown(_self: Any, upload_id: str) -> Any:
-        raise exceptions.NoSuchUpload(upload_id=upload_id)
-
-    # It is a dict: __missing__ is what a subscript falls back to.
-    type.__setattr__(models.MultipartDict, "__missing__", unknown)
+    put(responses.S3Response, "_get_key", get_key)
 
 
 def _bucket_encryption() -> None:

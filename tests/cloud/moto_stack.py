@@ -26,6 +26,7 @@ from moto.logs.models import LogGroup
 from moto.sqs.models import Queue
 from moto.ssm.models import Parameter, ssm_backends
 
+from tests.cloud.moto_events import announce
 from tests.cloud.moto_sqs import put
 
 # Types that change nothing that the embedded AWS does: they are accepted, and nothing is made of them.
@@ -61,6 +62,7 @@ def apply() -> None:
     # What moto makes nothing of is None in its list, and it stumbles over that.
     put(Stack, "stack_resources", property(lambda self: list(filter(None, self.resource_map.values()))))
     put(Stack, "create_resources", _create_or_roll_back(Stack.create_resources))
+    put(Stack, "mark_creation_complete", _announced(Stack.mark_creation_complete))
     put(Stack, "delete", _delete_stack(Stack.delete))
     put(Parameter, "update_from_cloudformation_json", classmethod(_update_parameter))
     put(Role, "update_from_cloudformation_json", classmethod(_update_role))
@@ -342,6 +344,14 @@ def _create_or_roll_back(create: Any) -> Any:
             self._add_stack_event("ROLLBACK_COMPLETE")
 
     return creating
+
+
+def _announced(complete: Any) -> Any:
+    def completing(self: Any) -> None:
+        complete(self)
+        announce(self)
+
+    return completing
 
 
 def _delete_stack(delete: Any) -> Any:

@@ -12,7 +12,7 @@ import hashlib
 import re
 
 from tests.cloud import checksums
-from tests.cloud.faults import error_response
+from tests.cloud.faults import UPLOADS, error_response
 from tests.cloud.journal import Call
 from tests.cloud.web import Request, Response
 
@@ -42,7 +42,11 @@ def admit(call: Call, request: Request) -> Response | None:
             "XAmzContentSHA256Mismatch",
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         )
-    return None if call.operation in ABOUT_ANOTHER_BODY else _digest_refusal(request)
+    if call.operation in ABOUT_ANOTHER_BODY:
+        return None
+    if call.operation in UPLOADS:
+        request.md5()
+    return _digest_refusal(request)
 
 
 def _digest_refusal(request: Request) -> Response | None:
@@ -51,7 +55,7 @@ def _digest_refusal(request: Request) -> Response | None:
         wanted = _decoded(md5)
         if wanted is None or len(wanted) != 16:
             return error_response("s3", 400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
-        if hashlib.md5(request.body, usedforsecurity=False).digest() != wanted:
+        if request.md5() != wanted.hex():
             return error_response(
                 "s3", 400, "BadDigest", "The Content-MD5 you specified did not match what we received."
             )
@@ -82,6 +86,7 @@ def _decoded(value: str) -> bytes | None:
 def _decode_chunks(request: Request) -> bool:
     """Replace an aws-chunked body by what it carries; return whether it was whole."""
     raw, at, chunks = request.body, 0, []
+    view = memoryview(raw)
     while True:
         end = raw.find(b"\r\n", at)
         try:
@@ -93,7 +98,7 @@ def _decode_chunks(request: Request) -> bool:
         at = end + 2
         if size == 0:
             break
-        chunks.append(raw[at : at + size])
+        chunks.append(view[at : at + size])
         at += size + 2
     for line in raw[at:].split(b"\r\n"):
         name, _, value = line.decode("latin-1").partition(":")

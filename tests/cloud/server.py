@@ -43,7 +43,7 @@ class Application:
         call = classify(request)
         received = len(request.body)
         try:
-            response = self._faults.apply(call, lambda: self._bridge.perform(call, request))
+            response = self._faults.apply(call, request, lambda: self._bridge.perform(call, request))
         except Exception:  # noqa: BLE001 - a fault of moto's must be an answer, or the client waits for ever
             traceback.print_exc()
             response = error_response(call.service, 500, "InternalError", traceback.format_exc(limit=-1))

@@ -8,14 +8,16 @@ handler's business.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from io import BufferedReader
+from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -23,9 +25,24 @@ NO_LINGER = struct.pack("ii", 1, 0)
 MAX_HEAD_LINE = 65_536
 
 
+class Pieces(Protocol):
+    """A body that is not held as one."""
+
+    @property
+    def pieces(self) -> Sequence[memoryview]:
+        """Its bytes, in order."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+
 @dataclass(slots=True)
 class Request:
-    """One request: header names in lower case, `sent_names` as they were sent, the body whole."""
+    """One request: header names in lower case, `sent_names` as they were sent, the body whole.
+
+    `outlives` is the fault of that name: how long to wait for the end of the upload that it belongs to.
+    """
 
     method: str
     target: str
@@ -34,6 +51,8 @@ class Request:
     body: bytes = b""
     path: str = ""
     query: str = ""
+    outlives: float = 0.0
+    _md5: str = ""
 
     def __post_init__(self) -> None:
         self.path, _, self.query = self.target.partition("?")
@@ -41,6 +60,12 @@ class Request:
     def parameters(self) -> dict[str, str]:
         """Return the query's parameters; the last of a repeated name wins."""
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
+
+    def md5(self) -> str:
+        """Return the body's MD5 in hexadecimal; computed once, for it is asked for under a lock."""
+        if not self._md5:
+            self._md5 = hashlib.md5(self.body, usedforsecurity=False).hexdigest()
+        return self._md5
 
     def bucket_and_key(self) -> tuple[str, str]:
         """Return the path's first segment and all the rest, decoded once and not normalised."""
@@ -50,13 +75,22 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One answer. `cut` sends only so many bytes of the body and closes; `reset` sends nothing at all."""
+    """One answer. `cut` sends only so many bytes of the body and closes; `reset` sends nothing at all.
+
+    `content` takes the place of `body` where it is not held as one.
+    """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    content: Pieces | None = None
     cut: int | None = None
     reset: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.content is None else self.content.size
 
     def head(self, method: str) -> bytes:
         """Return the status line and headers as they go on the wire."""
@@ -71,7 +105,7 @@ class Response:
             if lowered not in ("connection", "date", "transfer-encoding"):
                 lines.append(f"{name}: {value}")
         if not sized and self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-            lines.append(f"Content-Length: {len(self.body)}")
+            lines.append(f"Content-Length: {self.size}")
         lines.append(f"Date: {formatdate(usegmt=True)}\r\n\r\n")
         return "\r\n".join(lines).encode("latin-1", "replace")
 
@@ -133,13 +167,15 @@ def send_response(connection: socket.socket, request: Request, response: Respons
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         return False
     head = response.head(request.method)
-    body = b"" if request.method == "HEAD" else response.body
-    if response.cut is not None:
-        connection.sendall(head + body[: response.cut])
-        return False
-    if len(body) < MAX_HEAD_LINE:
-        connection.sendall(head + body)
+    pieces = [memoryview(response.body)] if response.content is None else response.content.pieces
+    left = 0 if request.method == "HEAD" else response.size if response.cut is None else response.cut
+    if left < MAX_HEAD_LINE:
+        connection.sendall(b"".join((head, *pieces))[: len(head) + left])
     else:
         connection.sendall(head)
-        connection.sendall(body)
+        for piece in pieces:
+            connection.sendall(piece[:left])
+            left = max(left - len(piece), 0)
+    if response.cut is not None:
+        return False
     return request.headers.get("connection", "").lower() != "close"

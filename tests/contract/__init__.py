@@ -7,6 +7,8 @@ what needs the embedded AWS's faults, journal and permissions is in `test_embedd
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,10 +70,15 @@ class Place:
             self.s3.delete_object(Bucket=self.bucket, Key=key)
 
 
-def new_place(server: Server) -> Place:
-    """A new bucket."""
+def md5(body: bytes) -> str:
+    """A body's digest, as its header says it."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def new_place(server: Server, *, lock: bool = False) -> Place:
+    """A new bucket, with Object Lock or without."""
     place = Place(server, f"bucket-{uuid4().hex}", server.client())
-    place.s3.create_bucket(Bucket=place.bucket)
+    place.s3.create_bucket(Bucket=place.bucket, **({"ObjectLockEnabledForBucket": True} if lock else {}))
     return place
 
 
@@ -120,7 +127,9 @@ class Pair:
         parts = []
         for number, body in enumerate((first, second), 1):
             declared = {f"Checksum{algorithm}": checksums.encoded(str(algorithm), body)} if algorithm else {}
-            answer = s3.upload_part(**at, UploadId=upload, PartNumber=number, Body=body, **declared)
+            answer = s3.upload_part(
+                **at, UploadId=upload, PartNumber=number, Body=body, ContentMD5=md5(body), **declared
+            )
             parts.append({"PartNumber": number, "ETag": answer["ETag"], **declared})
         s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": parts})
         return self.ref()

@@ -281,7 +281,7 @@ def test_the_wire_format_of_other_kinds_is_this_text() -> None:
     start = f'{{"v":1,"kind":"KIND","transfer":"{TRANSFER.id}","attempt":0,'
     row = '["k",250,"e",1446069400,"STANDARD",null,null]'
     upload = (
-        '{"id":"u1","part_size":100,"checksum":"","digests":true,"hinted":0,"arrived":0,"looks":0,"stalls":0}'
+        '{"id":"u1","part_size":100,"checksum":"","own":false,"hinted":0,"arrived":0,"looks":0,"stalls":0}'
     )
     big = ref("k", 250, "e")
     assert encode(LargeTask(TRANSFER.id, big)) == (

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.core import objects, properly, ref, transfer
-from worker.core.message import CopyTask, encode
-from worker.core.model import ObjectRef
+from tests.core import ONE_MD5, objects, properly, ref, transfer
+from worker.core.message import CopyTask, LargeTask, Task, encode
+from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.pack import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, pack
+from worker.core.parts import FAN_OUT_ABOVE, is_large
 
 ID = transfer().id
 GIB = 1024**3
@@ -65,12 +66,18 @@ LIMITS = st.builds(
 )
 
 
+def packs(refs: list[ObjectRef], limits: Limits) -> list[Task]:
+    """The tasks of the objects, which are none for many workers."""
+    assume(not any(map(is_large, refs)))
+    return list(pack(ID, refs, limits))
+
+
 @properly
 @given(REFS, LIMITS)
 def test_each_object_is_packed_once_in_order_and_within_the_limits(
     refs: list[ObjectRef], limits: Limits
 ) -> None:
-    tasks = list(pack(ID, refs, limits))
+    tasks = packs(refs, limits)
     assert [one for task in tasks for one in task.objects] == refs
     assert all(task.transfer == ID and task.attempt == 0 for task in tasks)
     assert all(fits(task.objects, limits) for task in tasks)
@@ -82,7 +89,7 @@ def test_a_task_ends_only_where_the_next_object_would_break_a_limit(
     refs: list[ObjectRef], limits: Limits
 ) -> None:
     # A byte is to spare: the estimate of a message counts a comma behind the last row.
-    for task, following in itertools.pairwise(pack(ID, refs, limits)):
+    for task, following in itertools.pairwise(packs(refs, limits)):
         assert not fits([*task.objects, following.objects[0]], limits, spare=1)
 
 
@@ -173,3 +180,27 @@ def test_a_task_is_made_before_the_next_but_one_is_read() -> None:
 
 def test_no_objects_make_no_task() -> None:
     assert list(pack(ID, [])) == []
+
+
+def test_what_many_workers_are_to_copy_is_a_task_of_its_own_kind() -> None:
+    parts = f"{ONE_MD5}-200"
+    refs = [
+        ref("a"),
+        ref("b", FAN_OUT_ABOVE, parts),
+        ref("c", FAN_OUT_ABOVE + 1, parts),
+        ref("d", FAN_OUT_ABOVE + 1),
+        ref("e", LARGEST_PUT),
+        ref("f", LARGEST_PUT + 1),
+        ref("g", FAN_OUT_ABOVE + 1, "opaque"),
+        ref("h"),
+    ]
+    tasks = list(pack(ID, refs, Limits(bytes=1 << 60, seconds=1 << 60)))
+    assert [f"{type(task).__name__} {','.join(one.key for one in task.objects)}" for task in tasks] == [
+        "CopyTask a,b",
+        "LargeTask c",
+        "CopyTask d,e",
+        "LargeTask f",
+        "LargeTask g",
+        "CopyTask h",
+    ]
+    assert tasks[1] == LargeTask(ID, refs[2])

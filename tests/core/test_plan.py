@@ -8,7 +8,8 @@ import pytest
 
 from tests.core import ONE_MD5, OTHER_MD5, ref, transfer
 from worker.core.compare import Criterion
-from worker.core.model import LARGEST_PUT, ObjectRef, Transfer
+from worker.core.model import ObjectRef, Transfer
+from worker.core.parts import LARGEST_OBJECT
 from worker.core.plan import plan
 
 PARTS = f"{ONE_MD5}-2"
@@ -54,14 +55,14 @@ def test_what_only_the_destination_has_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "line"), [(LARGEST_PUT, "copy a seen=''"), (LARGEST_PUT + 1, "too large a seen=''")]
+    ("size", "line"), [(LARGEST_OBJECT, "copy a seen=''"), (LARGEST_OBJECT + 1, "too large a seen=''")]
 )
-def test_an_object_above_one_put_is_reported(size: int, line: str) -> None:
+def test_an_object_above_what_s3_takes_is_reported(size: int, line: str) -> None:
     assert lines((ref("a", size), NOWHERE)) == [line]
 
 
 def test_a_large_object_that_is_equal_is_equal() -> None:
-    large = ref("a", LARGEST_PUT + 1)
+    large = ref("a", LARGEST_OBJECT + 1)
     assert lines((large, large)) == [f"equal a seen='{ONE_MD5}'"]
 
 
@@ -84,7 +85,7 @@ def test_a_key_that_the_destination_cannot_hold_is_reported(destination: str, ke
 
 
 def test_an_unnameable_object_is_so_whatever_its_size() -> None:
-    [line] = lines((ref("a/", LARGEST_PUT + 1), NOWHERE), of=transfer("a/"))
+    [line] = lines((ref("a/", LARGEST_OBJECT + 1), NOWHERE), of=transfer("a/"))
     assert line == "unnameable a/ seen=''"
 
 

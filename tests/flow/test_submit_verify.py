@@ -17,8 +17,9 @@ from worker.core.compare import Criterion
 from worker.core.errors import ConfigurationError, ListingError, ServiceUnavailableError
 from worker.core.filters import Filters
 from worker.core.message import Task, decode
-from worker.core.model import LARGEST_PUT, ObjectRef
+from worker.core.model import ObjectRef
 from worker.core.pack import pack
+from worker.core.parts import LARGEST_OBJECT
 from worker.core.plan import Action, Step
 from worker.core.verdict import Finding, Match, Verdict
 from worker.flow.send import BLOCK
@@ -128,7 +129,7 @@ def test_what_can_never_be_copied_is_reported_and_not_sent() -> None:
     counts = submit(
         here,
         queue,
-        source=[ref("in/"), ref("in/big", LARGEST_PUT + 1), ref("in/equal"), ref("in/fine")],
+        source=[ref("in/"), ref("in/big", LARGEST_OBJECT + 1), ref("in/equal"), ref("in/fine")],
         destination=[ref("equal")],
         digests=True,
         random=Random(1),

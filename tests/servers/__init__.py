@@ -41,13 +41,17 @@ class Can(enum.StrEnum):
     ENCRYPTION = "encrypt with KMS"
     OPAQUE = "give what KMS encrypts an ETag that is no digest"
     ARCHIVE = "archive objects in Glacier's classes"
+    SERVER_SIDE = "copy objects and parts by itself"
+    WHOLE = "keep all of an object as it is, by itself too"
+    LOCK = "lock objects"
+    ACL = "give objects canned ACLs"
     REFUSE = "refuse wrong signatures and users without rights"
 
 
 ABILITIES: dict[str, frozenset[Can]] = {
     EMBEDDED: frozenset(Can) - {Can.REFUSE},
     localstack.NAME: frozenset(
-        {Can.CHECKSUMS, Can.REPLACE, Can.NAMES, Can.ENCRYPTION, Can.ARCHIVE},
+        {Can.CHECKSUMS, Can.REPLACE, Can.NAMES, Can.ENCRYPTION, Can.ARCHIVE, Can.SERVER_SIDE, Can.LOCK},
     ),
     radosgw.NAME: frozenset({Can.KEEP, Can.COUNT, Can.REFUSE}),
 }

@@ -9,6 +9,7 @@
 | 412 | SourceChangedError, DestinationChangedError by side |
 | BadDigest and its kin | ProofRefusedError |
 | InvalidObjectState | ObjectArchivedError |
+| NoSuchUpload | UploadGoneError |
 | NotImplemented, MethodNotAllowed on a key | UnsupportedError |
 | 5xx, throttling, 409 on a conditional write, timeout, reset | ServiceUnavailableError |
 | no connection at all | EndpointUnreachableError |
@@ -160,6 +161,8 @@ def _about_object(code: str, status: int, text: str, where: Where) -> errors.Fle
             kind = errors.ProofRefusedError
         case unsupported, _ if unsupported in UNSUPPORTED:
             kind = errors.UnsupportedError
+        case "NoSuchUpload", _:
+            kind = errors.UploadGoneError
         case _, 404 if at_source:
             kind = errors.ObjectGoneError
         case _, 412 if at_source:

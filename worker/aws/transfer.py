@@ -1,34 +1,29 @@
 """The `Transferrer`: a copy within S3 where that reaches, else one streamed GET into one conditional PUT.
 
-A small object is held in its thread's buffer and sent in one go with its head; a larger one
-streams through, after the destination has said that it wants it (`100 Continue`): its bytes cannot be sent
-twice, and are not sent at all for a write that is refused. A body that ends early is incomplete to S3 and
-published by nobody. S3 compares what it received with the digest that the source already has; only where
-there is none are the bytes summed here.
+An object that is not small streams through after the destination has said that it wants it (`100 Continue`):
+its bytes cannot be sent twice, and are not sent at all for a write that is refused. A body that ends early is
+incomplete to S3 and published by nobody. S3 compares what it received with the digest that the source already
+has; only where there is none are the bytes summed here.
 """
 
 from __future__ import annotations
 
-import base64
 import ssl
 import threading
-from collections.abc import Iterator
 from typing import Any
 
-from awscrt.checksums import crc64nvme
-
+from worker.aws.bodies import CRC64NVME, body, can_trail
 from worker.aws.errors import translated
 from worker.aws.http import Buffers, Limits, Watch
+from worker.aws.multipart import WireMultipart
 from worker.aws.s3 import sides
 from worker.aws.server_side import ServerSide
-from worker.aws.wire import Answer, Body, Pieces, Request, Site
-from worker.core.aws_chunked import Framer, encoded_length
+from worker.aws.wire import Request, Site
 from worker.core.compare import Seen
 from worker.core.errors import (
     AttributeLostError,
     InterruptedTransferError,
     ObjectRefusedError,
-    ServiceUnavailableError,
 )
 from worker.core.headers import attributes, seen
 from worker.core.http import Head
@@ -36,16 +31,10 @@ from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer, is_md5
 from worker.core.proof import Digest, choose
 from worker.core.transferrer import Cancellation, Copied
 
-_HELD = 65_536
-"""Bytes of an object that is held at most: half of the smallest buffer, so that its head fits there too."""
-
 _PIECES = 8 * 1024**2
 _SMALLEST_PIECE, _LARGEST_PIECE = 131_072, 524_288
 """Bytes of one thread's buffer, out of `_PIECES` for all. Large ones make fewer calls of the kernel and of
 TLS, which holds as much again for each connection."""
-
-_TRAILER = "x-amz-checksum-crc64nvme"
-_TRAILER_LINE = len(_TRAILER) + len(":") + len(base64.b64encode(bytes(8)))
 
 
 class WireTransferrer:
@@ -59,6 +48,7 @@ class WireTransferrer:
 
     Attributes:
         source, destination: the two sides, for what is not the data path.
+        multipart: the steps of a copy in parts.
     """
 
     def __init__(
@@ -72,6 +62,18 @@ class WireTransferrer:
         self._writer = Site(transfer.destination, "destination", context=context, limits=limits)
         self._server_side = ServerSide(
             transfer, source=self.source, reader=self._reader, writer=self._writer, limits=limits
+        )
+        self.multipart = WireMultipart(
+            transfer,
+            source=self.source,
+            destination=self.destination,
+            reader=self._reader,
+            writer=self._writer,
+            server_side=self._server_side,
+            buffers=self._buffers,
+            attributes=self._attributes,
+            condition=self._condition,
+            limits=limits,
         )
         self._thread = threading.local()
         self._piece = min(max(_PIECES // streams, _SMALLEST_PIECE), _LARGEST_PIECE)
@@ -98,9 +100,10 @@ class WireTransferrer:
             size = _size(got, ref, fenced=fenced)
             digest = choose(seen(got.headers, size))
             headers = self._attributes(got, ref) | _declared(digest) | condition
-            body = self._body(answer, size, digest, headers)
+            trailed = CRC64NVME if digest.proof is Proof.TRANSPORT and can_trail(self._writer) else ""
+            sent = body(self._reader, answer, size, headers, trailed=trailed)
             key = self._transfer.destination_key(ref.key)
-            self._writer.put(Request("PUT", key, headers, buffers, watch, body=body))
+            self._writer.put(Request("PUT", key, headers, buffers, watch, body=sent))
         finally:
             answer.close()
         return Copied(size, digest.proof)
@@ -148,38 +151,6 @@ class WireTransferrer:
             return {}
         return {"if-match": f'"{expect}"'} if expect else {"if-none-match": "*"}
 
-    def _body(self, answer: Answer, size: int, digest: Digest, headers: dict[str, str]) -> Body:
-        """The PUT's body; one with a trailer adds its headers."""
-        pieces, length = self._pieces(answer, size), size
-        # Over plain HTTP, S3 takes no trailer that is not signed.
-        trailed = (
-            digest.proof is Proof.TRANSPORT and self._writer.capabilities.trailers and self._writer.encrypts
-        )
-        if trailed:
-            pieces, length = _with_trailer(pieces, size), encoded_length(size, _TRAILER_LINE)
-            encoding = headers.get("content-encoding")
-            headers["content-encoding"] = f"{encoding},aws-chunked" if encoding else "aws-chunked"
-            headers["x-amz-decoded-content-length"] = str(size)
-            headers["x-amz-trailer"] = _TRAILER
-        if size > _HELD:
-            return Body(length, stream=pieces, trailed=trailed)
-        return Body(length, held=_held(pieces, length), trailed=trailed)
-
-    def _pieces(self, answer: Answer, size: int) -> Iterator[Pieces]:
-        """An object's bytes, `size` in all, each piece good until the next.
-
-        Raises:
-            ServiceUnavailableError: they are fewer or more.
-        """
-        left = size
-        while left:
-            piece = self._reader.read(answer)
-            if not 0 < len(piece) <= left:
-                what = self._reader.where(answer.request).what
-                raise ServiceUnavailableError(f"{what}: not the {size} bytes that it was said to have")
-            left -= len(piece)
-            yield (piece,)
-
 
 def _get(ref: ObjectRef, buffers: Buffers, watch: Watch, *, fenced: bool) -> Request:
     headers = {"x-amz-checksum-mode": "ENABLED"}
@@ -207,23 +178,3 @@ def _declared(digest: Digest) -> dict[str, str]:
         return {}
     name = "content-md5" if digest.algorithm == "MD5" else f"x-amz-checksum-{digest.algorithm.lower()}"
     return {name: digest.value}
-
-
-def _with_trailer(pieces: Iterator[Pieces], size: int) -> Iterator[Pieces]:
-    """The same in S3's framing, with their CRC64NVME at the end."""
-    framer, crc = Framer(size), 0
-    for some in pieces:
-        for piece in some:
-            crc = crc64nvme(piece, crc)
-        yield tuple(framed for piece in some for framed in framer.frame(memoryview(piece)))
-    value = base64.b64encode(crc.to_bytes(8, "big")).decode()
-    yield (framer.end(f"{_TRAILER}:{value}"),)
-
-
-def _held(pieces: Iterator[Pieces], length: int) -> Pieces:
-    """All of the pieces at once."""
-    first = next(pieces, ())
-    if sum(map(len, first)) == length:
-        return first
-    # The buffer is used again for the next: what it held is copied.
-    return (b"".join(first), *(b"".join(more) for more in pieces))

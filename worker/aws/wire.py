@@ -44,6 +44,7 @@ from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
 COPY_SOURCE = "x-amz-copy-source"
 """Header that names what S3 shall copy."""
 
+_SUCCESS = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 _PORTS = {"http": 80, "https": 443}
 _FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
 
@@ -107,6 +108,7 @@ class Request(msgspec.Struct):
         buffers, watch: of the thread and of the copy that it is for.
         query: name and value of each parameter.
         body: of a PUT or POST.
+        partial: whether it asks for a part of an object, and may be given that.
         waits: whether it asks for `100 Continue` before it sends its body.
         unheard: whether it asked in vain.
         spent: whether a byte of a streamed body has been taken, so that it cannot be sent again.
@@ -119,6 +121,7 @@ class Request(msgspec.Struct):
     watch: Watch
     query: tuple[tuple[str, str], ...] = ()
     body: Body | None = None
+    partial: bool = False
     waits: bool = False
     unheard: bool = False
     spent: bool = False
@@ -301,7 +304,7 @@ class Site:
         while True:
             try:
                 answer = self._exchange(place, request)
-                if answer.head.status == HTTPStatus.OK:
+                if answer.head.status in (_SUCCESS if request.partial else _SUCCESS[:1]):
                     return answer
                 told = _refusal(answer)
             except _FAILURES as error:

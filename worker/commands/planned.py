@@ -17,7 +17,7 @@ from worker.core.quantities import parse_age, parse_size
 from worker.core.text import printable
 
 WHY = {
-    Action.TOO_LARGE: "over 5 GiB, the most that one PUT takes; it is left alone",
+    Action.TOO_LARGE: "over 48.8 TiB, the most that S3 takes; it is left alone",
     Action.UNNAMEABLE: "its destination key would be empty or over 1,024 bytes; choose another prefix",
 }
 """Why the plan leaves an object alone."""

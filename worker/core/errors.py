@@ -109,6 +109,10 @@ class DestinationChangedError(ObjectError):
     """The destination refused a conditional write: it is no longer as it was last seen."""
 
 
+class UploadGoneError(ObjectError):
+    """The destination knows no such multipart upload: it was completed or aborted."""
+
+
 class ProofRefusedError(ObjectError):
     """The destination refused the bytes: they do not match the source's digest. Nothing was published."""
 
@@ -119,6 +123,10 @@ class ContendedError(ObjectError):
     """Source and destination kept changing under the copy."""
 
     retryable = True
+
+
+class StalledError(ObjectError):
+    """No part of a large object has arrived for very long, though hints were sent again and again."""
 
 
 class InterruptedTransferError(ObjectError):

@@ -23,6 +23,7 @@ from urllib.parse import quote, urlencode
 
 from worker.core.compare import KMS, Seen
 from worker.core.errors import AttributeLostError
+from worker.core.model import ARCHIVES
 from worker.core.options import Options
 
 PAYER = {"x-amz-request-payer": "requester"}
@@ -67,6 +68,12 @@ def seen(headers: Mapping[str, str], size: int) -> Seen:
             if "-" not in value:
                 checksums[name] = value
     return Seen(size, headers.get("etag", "").strip('"'), not encrypted, checksums)
+
+
+def is_archived(headers: Mapping[str, str]) -> bool:
+    """Whether an object must be restored before it can be read (S3 API Reference, HeadObject)."""
+    archived = headers.get("x-amz-storage-class") in ARCHIVES or "x-amz-archive-status" in headers
+    return archived and 'ongoing-request="false"' not in headers.get("x-amz-restore", "")
 
 
 def attributes(

@@ -68,7 +68,7 @@ class Upload(msgspec.Struct, frozen=True):
         id: S3's.
         part_size: bytes of each part but the last.
         checksum: algorithm of the checksum that each part carries; empty where they carry none.
-        digests: whether its parts' ETags are MD5 digests.
+        own: whether its parts are the source's own, and the ETags of both are made of MD5 digests.
         hinted: number of the last part that a hint has been sent for.
         arrived: parts that were there at the last look.
         looks: since a part arrived, or the hints were sent again.
@@ -78,7 +78,7 @@ class Upload(msgspec.Struct, frozen=True):
     id: str
     part_size: int
     checksum: str = ""
-    digests: bool = True
+    own: bool = False
     hinted: int = 0
     arrived: int = 0
     looks: int = 0

@@ -21,6 +21,9 @@ LARGEST_PUT = 5 * 1024**3
 LONGEST_KEY = 1024
 """Bytes of UTF-8 that a key may have (S3 User Guide, "Naming Amazon S3 objects")."""
 
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects must be restored before they can be read."""
+
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 

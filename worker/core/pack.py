@@ -1,7 +1,8 @@
 """Packing objects into tasks that fit a message, a worker's half minute, and a small transfer's fleet.
 
 Limits of one task: 61,440 bytes of message (SQS bills each 64 KiB), 1,000 objects, 1 GiB, about half a
-minute of work; an object above them goes alone. Early tasks are smaller still, so that a transfer of a few
+minute of work; an object above them goes alone, and one whose parts many workers are to copy is a task of its
+own kind. Early tasks are smaller still, so that a transfer of a few
 hundred objects spreads over several workers.
 """
 
@@ -11,8 +12,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from worker.core.message import CopyTask, common_prefix, encode, to_ascii_json
+from worker.core.message import CopyTask, LargeTask, Task, common_prefix, encode, to_ascii_json
 from worker.core.model import ObjectRef
+from worker.core.parts import is_large
 
 MESSAGE_BYTES = 61_440
 _ENVELOPE_BYTES = len(encode(CopyTask("0" * 16, (), 9_999)))
@@ -88,11 +90,18 @@ class _Pack:
         return True
 
 
-def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMITS) -> Iterator[CopyTask]:
+def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMITS) -> Iterator[Task]:
     """Tasks that hold `refs`, each object exactly once, in the order given; constant memory."""
     current: _Pack | None = None
     packed = 0
     for ref in refs:
+        if is_large(ref):
+            if current is not None:
+                packed += len(current.refs)
+                yield CopyTask(transfer, tuple(current.refs))
+                current = None
+            yield LargeTask(transfer, ref)
+            continue
         row_bytes = len(to_ascii_json(ref)) + 1
         if current is None:
             current = _Pack(ref, row_bytes)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from worker.core.compare import Comparison, Criterion, compare_refs
-from worker.core.model import LARGEST_PUT, LONGEST_KEY, ObjectRef, Transfer
+from worker.core.model import LONGEST_KEY, ObjectRef, Transfer
+from worker.core.parts import LARGEST_OBJECT
 
 
 class Action(enum.StrEnum):
@@ -20,7 +21,7 @@ class Action(enum.StrEnum):
     COPY = "copy"
     EQUAL = "equal"
     TOO_LARGE = "too large"
-    """For one PUT."""
+    """For S3."""
     UNNAMEABLE = "unnameable"
     """Its destination key would be empty, or longer than S3 allows."""
 
@@ -64,7 +65,7 @@ def plan(
             yield Step(Action.EQUAL, ref, comparison)
         elif not 0 < len(transfer.destination_key(ref.key).encode()) <= LONGEST_KEY:
             yield Step(Action.UNNAMEABLE, ref, comparison)
-        elif source.size > LARGEST_PUT:
+        elif source.size > LARGEST_OBJECT:
             yield Step(Action.TOO_LARGE, ref, comparison)
         else:
             yield Step(Action.COPY, ref, comparison)

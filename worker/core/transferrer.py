@@ -6,12 +6,15 @@ wrong bytes before they are visible. Trying again, and what to do about a refusa
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from worker.core.compare import Seen
+from worker.core.message import Upload
 from worker.core.model import ObjectRef, Proof
+from worker.core.parts import Part, Whole
 
 
 class Cancellation(Protocol):
@@ -60,4 +63,89 @@ class Transferrer(Protocol):
 
     def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
         """What S3 says of the object at the source and at the destination now; None where it is absent."""
+        ...
+
+
+class Original(msgspec.Struct, frozen=True):
+    """An object as a HEAD of the source shows it.
+
+    Attributes:
+        ref: what it is now.
+        seen: what is known of its bytes; no checksums, where a part was asked for.
+        headers: its attributes.
+        first_part: bytes of its part number 1, where that was asked for; else of all.
+    """
+
+    ref: ObjectRef
+    seen: Seen
+    headers: dict[str, str]
+    first_part: int
+
+
+class Multipart(Protocol):
+    """Takes the steps of copying one object in parts, each once; safe to call from many threads.
+
+    All raise what `Transferrer.copy` does, and `UploadGoneError` where an upload is no more.
+    """
+
+    def look(self, ref: ObjectRef, *, fenced: bool, part: bool, cancel: Cancellation) -> Original:
+        """What the source holds, one HEAD.
+
+        Args:
+            ref: the object.
+            fenced: no other version than this.
+            part: ask about its part number 1.
+            cancel: stops it.
+
+        Raises:
+            ObjectArchivedError: it must be restored before it can be read.
+        """
+        ...
+
+    def destination(self, ref: ObjectRef, cancel: Cancellation) -> Seen | None:
+        """What the destination holds; None where it is absent."""
+        ...
+
+    def create(self, original: Original, part_size: int, *, own: bool, cancel: Cancellation) -> Upload:
+        """Create an upload that gives the copy the original's attributes.
+
+        Args:
+            original: what is to be copied.
+            part_size: bytes of each part but the last.
+            own: whether those are the original's own parts.
+            cancel: stops it.
+        """
+        ...
+
+    def put(self, ref: ObjectRef, upload: Upload, number: int, cancel: Cancellation) -> Part:
+        """Copy one part of exactly this version."""
+        ...
+
+    def parts(self, ref: ObjectRef, upload: Upload, first: int, last: int) -> list[Part]:
+        """The parts that are there, from one number to another, in order."""
+        ...
+
+    def complete(
+        self,
+        ref: ObjectRef,
+        upload: Upload,
+        parts: Sequence[Part],
+        whole: Whole,
+        *,
+        expect: str,
+        cancel: Cancellation,
+    ) -> None:
+        """Publish the object, if the destination is as expected; see `Transferrer.copy`."""
+        ...
+
+    def abort(self, ref: ObjectRef, upload_id: str) -> None:
+        """Abort an upload; one that is no more is no error."""
+        ...
+
+    def uploads(self, ref: ObjectRef) -> list[str]:
+        """The ids of all uploads of exactly this object's key."""
+        ...
+
+    def combine(self, algorithm: str, sums: Iterable[tuple[str, int]]) -> str:
+        """See `core.parts.Combine`."""
         ...

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from worker.core.compare import Comparison, compare_refs
-from worker.core.model import ObjectRef
+from worker.core.model import ARCHIVES, ObjectRef
 
 
 class Match(enum.StrEnum):
@@ -48,7 +48,7 @@ def findings(
             assert destination is not None
             yield Finding(Match.EXTRA, destination.key, "not at the source", None, destination)
         elif destination is None:
-            yield Finding(Match.MISSING, source.key, "not at the destination", source)
+            yield Finding(Match.MISSING, source.key, _why_missing(source), source)
         else:
             match = _MATCH[compare_refs(source, destination, digests=digests)]
             why = "" if match is Match.EQUAL else _why(source, destination)
@@ -58,6 +58,11 @@ def findings(
 def resolved(finding: Finding, comparison: Comparison, why: str) -> Finding:
     """An unproven finding, once more is known of its pair."""
     return msgspec.structs.replace(finding, match=_MATCH[comparison], why=why)
+
+
+def _why_missing(source: ObjectRef) -> str:
+    archived = f"; in {source.storage_class}: restore it first" if source.storage_class in ARCHIVES else ""
+    return f"not at the destination{archived}"
 
 
 def _why(source: ObjectRef, destination: ObjectRef) -> str:

@@ -22,12 +22,14 @@ from worker.aws.sqs import Queue
 from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import trust
 from worker.core.errors import FleetcopyError
-from worker.core.message import ListTask
+from worker.core.message import LargeTask, ListTask, PartTask
 from worker.core.model import Transfer
 from worker.core.progress import Report
 from worker.core.tasks import TaskQueue
 from worker.flow import log
 from worker.flow.consume import Consumer
+from worker.flow.in_parts import InParts
+from worker.flow.large import Large
 from worker.flow.list_task import Lister
 from worker.flow.local_queue import LocalQueue
 from worker.flow.steps import Steps
@@ -102,11 +104,12 @@ def _work(settings: ChildSettings) -> Exit:
         ),
         random=random,
     )
+    large = Large(transferrer.multipart, random)
     streams = Streams(
         transfer=settings.transfer,
         tasks=tasks,
-        transferrer=transferrer,
-        steps=Steps({ListTask: lister.perform}),
+        transferrer=InParts(transferrer, transferrer.multipart, random),
+        steps=Steps({LargeTask: large.own, PartTask: large.hint, ListTask: lister.perform}),
         destination=transferrer.destination,
         probe=transferrer.probe,
         count=settings.streams,

@@ -1,0 +1,115 @@
+"""Objects that were uploaded in parts of one size are copied in the same parts, and so keep their ETag.
+
+The parts of one object move one after the other, in its own stream. What fails is tried again part by part;
+what was uploaded of an object that cannot be finished is aborted. Requests: two a part, and four.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import TypeVar
+
+from worker.core.compare import Seen
+from worker.core.errors import (
+    DestinationChangedError,
+    FleetcopyError,
+    InterruptedTransferError,
+    UploadGoneError,
+)
+from worker.core.message import Upload
+from worker.core.model import ObjectRef
+from worker.core.parts import count, own_part_size, parts_in, prove
+from worker.core.retry import TRIES, pause
+from worker.core.transferrer import Cancellation, Copied, Multipart, Original, Transferrer
+from worker.flow import log
+
+_T = TypeVar("_T")
+
+
+class InParts:
+    """A `Transferrer` that copies such objects in parts, and hands all others to another.
+
+    Args:
+        whole: copies whole objects.
+        multipart: takes the steps of a copy in parts.
+        random: for the jitter of pauses.
+    """
+
+    def __init__(self, whole: Transferrer, multipart: Multipart, random: Random) -> None:
+        self._whole = whole
+        self._multipart = multipart
+        self._random = random
+
+    def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
+        """See `Transferrer.copy`."""
+        if parts_in(ref.etag):
+            original = self._multipart.look(ref, fenced=fenced, part=True, cancel=cancel)
+            part_size = own_part_size(original.seen, original.first_part)
+            if part_size:
+                return self._copy(original, part_size, expect, cancel)
+        return self._whole.copy(ref, fenced=fenced, expect=expect, cancel=cancel)
+
+    def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
+        """See `Transferrer.look`."""
+        return self._whole.look(ref)
+
+    def _copy(self, original: Original, part_size: int, expect: str, cancel: Cancellation) -> Copied:
+        multipart, ref = self._multipart, original.ref
+        upload = multipart.create(original, part_size, own=True, cancel=cancel)
+        try:
+            parts = [
+                again(partial(multipart.put, ref, upload, number, cancel), cancel, self._random)
+                for number in range(1, count(ref.size, part_size) + 1)
+            ]
+            whole = prove(
+                original.seen, parts, algorithm=upload.checksum, own=upload.own, combine=multipart.combine
+            )
+            complete = partial(multipart.complete, ref, upload, parts, whole, expect=expect, cancel=cancel)
+            again(complete, cancel, self._random)
+        except UploadGoneError as error:
+            # Completed by a request whose answer was lost, or aborted by another owner: a look tells.
+            raise DestinationChangedError(str(error)) from error
+        except BaseException:
+            self._abort(ref, upload)
+            raise
+        sweep(multipart, ref)
+        return Copied(ref.size, whole.proof)
+
+    def _abort(self, ref: ObjectRef, upload: Upload) -> None:
+        with contextlib.suppress(FleetcopyError):  # the next copy of this object sweeps
+            self._multipart.abort(ref, upload.id)
+
+
+def again(act: Callable[[], _T], cancel: Cancellation, random: Random) -> _T:
+    """Do something, a few times where it fails in a way that may pass.
+
+    Raises:
+        FleetcopyError: of the last time.
+    """
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return act()
+        except InterruptedTransferError:
+            raise
+        except FleetcopyError as error:
+            if not error.retryable or error.blames_endpoint or tries == TRIES:
+                raise
+            if cancel.wait(pause(tries, random)):
+                raise InterruptedTransferError("cancelled between tries") from error
+
+
+def sweep(multipart: Multipart, ref: ObjectRef) -> int:
+    """Abort whatever uploads there are of an object that is done; how many, as far as S3 tells."""
+    try:
+        orphans = multipart.uploads(ref)
+        for upload_id in orphans:
+            multipart.abort(ref, upload_id)
+    except FleetcopyError as error:
+        log.warning("unfinished uploads", key=ref.key, why=str(error))
+        return 0
+    return len(orphans)
