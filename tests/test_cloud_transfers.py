@@ -435,6 +435,23 @@ def bare_client(cloud: Cloud) -> Any:  # noqa: ANN401 - a boto3 client
     return embedded(cloud).client()
 
 
+def test_what_only_some_may_see(strict: Cloud) -> None:
+    s3, bucket = strict.client("s3"), f"bucket-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": datetime(2099, 1, 1, tzinfo=UTC)}
+    here = {"Bucket": bucket, "Key": KEY}
+    s3.put_object(**here, Body=b"x", Tagging="a=b", **lock, ObjectLockLegalHoldStatus="ON")
+    private = {
+        "s3:GetObjectTagging": {"TagCount"},
+        "s3:GetObjectRetention": set(lock),
+        "s3:GetObjectLegalHold": {"ObjectLockLegalHoldStatus"},
+    }
+    everything = set(s3.get_object(**here))
+    for action, names in private.items():
+        other = strict.client("s3", keys=user(strict, (action, "*")))
+        assert everything - set(other.get_object(**here)) == names
+
+
 def test_who_requests_pays(cloud: Cloud, bucket: str) -> None:
     s3 = cloud.client("s3")
     assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
