@@ -66,7 +66,7 @@ def pair_for(server: Server, make: Make, way: str, *, lock: bool = False, **opti
 
 
 def can_lock(server: Server, way: str) -> bool:
-    """Whether locked objects can go this way: a part wants a digest, which over plain HTTP cannot follow it."""
+    """Whether locked objects can go this way: parts want a digest, which over plain HTTP cannot follow."""
     return way != "parts" or server.certificate is not None
 
 
