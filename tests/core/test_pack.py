@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.core import ONE_MD5, objects, properly, ref, transfer
-from worker.core.message import CopyTask, LargeTask, encode
+from worker.core.message import CopyTask, LargeTask, Task, encode
 from worker.core.model import LARGEST_PUT, ObjectRef
 from worker.core.pack import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, pack, shuffle
 from worker.core.parts import FAN_OUT_ABOVE, is_large

@@ -75,7 +75,10 @@ class InParts:
         except BaseException:
             self._abort(ref, upload)
             raise
-        sweep(multipart, ref)
+        try:
+            sweep(multipart, ref)
+        except FleetcopyError as error:
+            log.warning("unfinished uploads", key=ref.key, why=str(error))
         return Copied(ref.size, whole.proof)
 
     def _abort(self, ref: ObjectRef, upload: Upload) -> None:
@@ -104,12 +107,12 @@ def again(act: Callable[[], _T], cancel: Cancellation, random: Random) -> _T:
 
 
 def sweep(multipart: Multipart, ref: ObjectRef) -> int:
-    """Abort whatever uploads there are of an object that is done; how many, as far as S3 tells."""
-    try:
-        orphans = multipart.uploads(ref)
-        for upload_id in orphans:
-            multipart.abort(ref, upload_id)
-    except FleetcopyError as error:
-        log.warning("unfinished uploads", key=ref.key, why=str(error))
-        return 0
+    """Abort whatever uploads there are of an object that is done; how many there were.
+
+    Raises:
+        FleetcopyError: there may be more.
+    """
+    orphans = multipart.uploads(ref)
+    for upload_id in orphans:
+        multipart.abort(ref, upload_id)
     return len(orphans)

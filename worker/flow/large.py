@@ -81,8 +81,12 @@ class Large:
                 moved += again(put, cancel, self._random).size
         except InterruptedTransferError:
             return Step(Outcome(Kind.UNTOUCHED, moved))
-        except (SourceChangedError, ObjectGoneError, ObjectArchivedError, UploadGoneError):
+        except (SourceChangedError, ObjectGoneError, ObjectArchivedError):
             pass  # its owner will see, and start over
+        except UploadGoneError:
+            # A part that arrived after an abort lets it look alive to its owner: this is how that learns.
+            with contextlib.suppress(FleetcopyError):
+                self._multipart.abort(task.ref, task.upload.id)
         except FleetcopyError as error:
             return Step(Outcome(Kind.FAILED, moved, error=error))
         return Step(Outcome(Kind.HANDED_ON, moved))
@@ -103,7 +107,7 @@ class Large:
         original = replace(original, ref=replace(original.ref, destination_etag=seen.etag if seen else ""))
         try:
             upload = self._create(original, cancel)
-        except SourceChangedError:
+        except (SourceChangedError, ObjectGoneError):
             return _hand_on(task)
         return self._send_hints(replace(task, stage=Stage.UPLOAD, ref=original.ref, upload=upload), [])
 
@@ -187,8 +191,15 @@ class Large:
     def _end(self, task: LargeTask, outcome: Outcome) -> Step:
         """Abort what uploads of the object there are; look again, where parts of one may be under way."""
         late = task.late if task.stage is not Stage.CLEAN else 0
-        if sweep(self._multipart, task.ref):
-            late = max(late, task.late, part_size(task.ref.size))
+        try:
+            left = sweep(self._multipart, task.ref) > 0
+        except FleetcopyError as error:
+            if task.stage is Stage.CLEAN:
+                raise
+            log.warning("unfinished uploads", key=task.ref.key, why=str(error))
+            left = error.retryable
+        if left:
+            late = max(task.late, part_size(task.ref.size))
         if not late:
             return Step(outcome)
         clean = LargeTask(task.transfer, task.ref, stage=Stage.CLEAN, late=late)
