@@ -11,6 +11,7 @@ import http.client
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -256,6 +257,26 @@ def test_no_copy_above_five_gib_and_no_memory_for_parts_that_are_copies(unhurt: 
     assert end["Body"].read() == b"xx"
     copy = {"Bucket": bucket, "Key": "copy", "CopySource": {"Bucket": bucket, "Key": KEY}}
     assert refusal(s3.copy_object, **copy) == (400, "InvalidRequest")
+
+
+def test_what_is_deleted_takes_no_memory(unhurt: Cloud, bucket: str) -> None:
+    s3 = unhurt.client("s3")
+    upload = begun(s3, bucket)
+    finish(s3, upload, *(put(s3, upload, number, bytes([number]) * 32 * MIB) for number in (1, 2, 3, 4)))
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": KEY})
+    full = memory(unhurt)
+    for key in (KEY, "copy"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    aborted = begun(s3, bucket)
+    put(s3, aborted, 1, b"x" * 32 * MIB)
+    s3.abort_multipart_upload(**aborted)
+    assert memory(unhurt) < full - 64 * MIB
+
+
+def memory(cloud: Cloud) -> int:
+    """Resident bytes of the server."""
+    rows = Path(f"/proc/{cloud.pid}/status").read_text().splitlines()
+    return int(next(row for row in rows if row.startswith("VmRSS:")).split()[1]) * 1024
 
 
 def user(strict: Cloud, *denied: tuple[str, str]) -> Keys:
