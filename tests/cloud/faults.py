@@ -44,9 +44,8 @@ class Rule:
     copies; "reset" closes the socket without an answer and does nothing; "lose" does what was asked and then
     resets; "truncate" sends half of the body; "flip" changes one byte of it, or of what is uploaded; "delay"
     waits `seconds` first; "outlive" lets a part that is uploaded land after its upload was aborted, for which
-    it waits `seconds` at most; "duplicate" leaves received SQS messages visible, "twice" those that are received for the first time;
-    "fail_entries" refuses the
-    first entry of an SQS batch.
+    it waits `seconds` at most; "duplicate" leaves received SQS messages visible, "twice" those that are
+    received for the first time; "fail_entries" refuses the first entry of an SQS batch.
     """
 
     operation: str
