@@ -177,7 +177,7 @@ class World:
         self._stalled: dict[Actor, int] = {}
         """Turn until which a worker does not go on."""
         # How much of each kind of mischief there may be.
-        self._left = {
+        self.mischief = {
             "kill": random.choice([0, 1, 3]),
             "fail": random.choice([0, 1, 3]),
             "stall": random.choice([0, 1, 3]),
@@ -278,9 +278,9 @@ class World:
             self.source = None
 
     def _may(self, what: str, probability: float) -> bool:
-        if not self._left[what] or self.random.random() >= probability:
+        if not self.mischief[what] or self.random.random() >= probability:
             return False
-        self._left[what] -= 1
+        self.mischief[what] -= 1
         self.events[what] += 1
         return True
 
@@ -558,6 +558,8 @@ def reads_any_version(world: World) -> None:
 def publishes_over_anything(world: World) -> None:
     """Complete has no condition."""
     world.conditional = False
+    world.mischief |= {"stall": 12, "overwrite": 1, "fail": 0, "kill": 0}
+    world.queue.append(msgspec.structs.replace(world.queue[0]))
 
 
 def deletes_first(world: World) -> None:

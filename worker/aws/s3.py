@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import ClientError
 
-from worker.aws.errors import UNSUPPORTED, Where, translated
+from worker.aws.errors import Where, translated
 from worker.aws.session import s3_client
 from worker.core.compare import KMS, Seen
 from worker.core.errors import ConfigurationError, Side
@@ -124,24 +124,6 @@ class Bucket:
             self.client.get_object_tagging(Bucket=self.endpoint.bucket, Key=key)
         except ClientError as error:
             return error.response["ResponseMetadata"].get("HTTPStatusCode") != HTTPStatus.FORBIDDEN
-        return True
-
-    def may_redirect(self) -> bool:
-        """Whether it serves as a website, where objects redirect; also where that may not be asked."""
-        return self._may_have(self.client.get_bucket_website, "NoSuchWebsiteConfiguration")
-
-    def may_lock(self) -> bool:
-        """Whether it has Object Lock; also where that may not be asked."""
-        return self._may_have(
-            self.client.get_object_lock_configuration, "ObjectLockConfigurationNotFoundError"
-        )
-
-    def _may_have(self, ask: Callable[..., object], absent: str) -> bool:
-        with translated(self.where("ask for the configuration of")):
-            try:
-                ask(Bucket=self.endpoint.bucket)
-            except ClientError as error:
-                return error.response["Error"].get("Code") not in {absent, *UNSUPPORTED}
         return True
 
     def has_digest_etags(self) -> bool:

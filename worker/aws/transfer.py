@@ -60,9 +60,7 @@ class WireTransferrer:
         payer = transfer.options.request_payer
         self._reader = Site(transfer.source, "source", context=context, limits=limits, payer=payer)
         self._writer = Site(transfer.destination, "destination", context=context, limits=limits)
-        self._server_side = ServerSide(
-            transfer, source=self.source, reader=self._reader, writer=self._writer, limits=limits
-        )
+        self._server_side = ServerSide(transfer, reader=self._reader, writer=self._writer, limits=limits)
         self.multipart = WireMultipart(
             transfer,
             source=self.source,
