@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -96,10 +96,8 @@ def run_round(cloud: Cloud, versions: Versions, random: Random) -> str:
     trial = Trial.fill(cloud, random, 0)
     held = [versions.put(trial.source, "in/large", 1)]
     own(trial, held[0])
-    cloud.clear_journal()
-    cloud.fault("sqs:ReceiveMessage", "twice", times=None)
     workers = [trial.start("--until-empty", "--empty-seconds", "3", *OPTIONS) for _ in range(3)]
-    moments = sorted(random.randrange(2 * PARTS) for _ in range(3))
+    moments = sorted(random.randrange(PARTS) for _ in range(3))
     acts = random.sample(["kill", "kill", "overwrite"], 3)
     victims = random.sample(workers, 2)
     try:
@@ -109,13 +107,10 @@ def run_round(cloud: Cloud, versions: Versions, random: Random) -> str:
                 end_tree(victims.pop().pid)
             else:
                 held.append(versions.put(trial.source, "in/large", 2))
-        began = time.monotonic()
         for worker in workers:
-            _, err = worker.communicate(timeout=90)
-        waited = time.monotonic() - began
+            _, err = worker.communicate(timeout=120)
         assert '"outcome":"failed"' not in err
     finally:
-        cloud.clear_faults()
         end_all(workers)
     published = cloud.client("s3", "eu-west-1").head_object(Bucket=trial.destination, Key="out/large")
     assert published["ETag"].strip('"') in {one.etag for one in held}
@@ -124,11 +119,11 @@ def run_round(cloud: Cloud, versions: Versions, random: Random) -> str:
     assert trial.dead_letters() == 0
     assert sum(trial.messages().values()) == 0
     sent, begun = len(rows(trial, "UploadPart")), len(rows(trial, "CreateMultipartUpload"))
-    # Of one upload, each of a hint's two deliveries sends a part once at most, and once more after each kill.
-    assert sent <= 2 * begun * PARTS + 2 * PARTS
+    # Nothing twice but what the two killed workers had in hand: a hint of two parts in each of four streams.
+    assert sent <= begun * PARTS + 2 * 4 * 2
     clear(trial)
     order = ", ".join(f"{act} at {moment}" for moment, act in zip(moments, acts, strict=True))
-    return f"{order}; {begun} uploads, {sent} parts of {PARTS}, {waited:.0f} s after that"
+    return f"{order}; {begun} uploads, {sent} parts of {PARTS} sent"
 
 
 def await_parts(trial: Trial, number: int, workers: list[subprocess.Popen[str]]) -> None:
@@ -136,9 +131,9 @@ def await_parts(trial: Trial, number: int, workers: list[subprocess.Popen[str]])
 
     def there() -> bool:
         over = all(worker.poll() is not None for worker in workers)
-        return over or trial.cloud.counts().get("s3:UploadPart", 0) >= number
+        return over or len(rows(trial, "UploadPart")) >= number
 
-    wait_for(there, 60, f"{number} parts")
+    wait_for(there, 120, f"{number} parts", pause=0.1)
 
 
 def end_all(workers: list[subprocess.Popen[str]]) -> None:
@@ -161,9 +156,12 @@ def test_kills_duplicates_and_an_overwriting_leave_one_whole_version() -> None:
     seen: Counter[str] = Counter()
     with Cloud() as cloud:
         versions = Versions(cloud)
-        for number in range(ROUNDS):
-            seed = SEED + number
-            line = run_round(cloud, versions, Random(seed))
-            seen[line.split(";")[0]] += 1
-            print(f"round {number}, seed {seed}: {line}", flush=True)
+        cloud.fault("sqs:ReceiveMessage", "twice", times=None)
+        seeds = range(SEED, SEED + ROUNDS)
+        # They wait more than they work.
+        with ThreadPoolExecutor(4) as pool:
+            lines = pool.map(lambda seed: run_round(cloud, versions, Random(seed)), seeds)
+            for seed, line in zip(seeds, lines, strict=True):
+                seen[line.split(";")[0]] += 1
+                print(f"seed {seed}: {line}", flush=True)
     assert len(seen) > ROUNDS // 2, "the rounds are all alike"

@@ -356,14 +356,14 @@ class World:
 
     # S3.
 
-    def look(self, ref: ObjectRef, *, fenced: bool, part: bool, cancel: Cancellation) -> Original:
+    def look(self, ref: ObjectRef, *, fenced: bool, cancel: Cancellation, part: int = 0) -> Original:
         """See `Multipart.look`."""
         del cancel
         with self._call():
             version = self._read(ref, fenced=fenced)
             seen = Seen(self.size, self.etag(version), self.provable)
         now = msgspec.structs.replace(ref, etag=seen.etag, size=self.size)
-        return Original(now, seen, {}, min(PART, self.size) if part else self.size)
+        return Original(now, seen, {}, self.part(version, part).size if part else self.size)
 
     def _read(self, ref: ObjectRef, *, fenced: bool) -> int:
         if self.source is None:

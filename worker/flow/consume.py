@@ -36,7 +36,7 @@ from worker.flow.streams import Drain, Event, Finished, Probed, Received, Stream
 _RETRY_SECONDS = 2.0
 _REPORT_SECONDS = 0.5
 _LEASE_RESERVE = 3600
-_LEFT_SECONDS = 30
+_SECOND, _LEFT_SECONDS = 2, 30
 
 
 class Consumer:
@@ -159,7 +159,7 @@ class Consumer:
             self._deliveries.append(delivery)
             self._settle(delivery)
             return
-        if message.receive_count == 2 and self._tasks.repeats and not isinstance(task, CopyTask):
+        if message.receive_count == _SECOND and self._tasks.repeats and not isinstance(task, CopyTask):
             self._leave(message)
             return
         delivery = Delivery(message, task, now)

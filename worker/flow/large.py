@@ -38,7 +38,7 @@ from worker.core.parts import Part, own_part_size, part_size, parts_in, prove
 from worker.core.settle import Send, Step, is_final
 from worker.core.transferrer import Cancellation, Multipart, Original
 from worker.flow import log
-from worker.flow.in_parts import again, sweep
+from worker.flow.in_parts import again, are_of_one_size, sweep
 
 replace = msgspec.structs.replace
 
@@ -97,7 +97,7 @@ class Large:
         """Create an upload of what the source holds now, unless the destination holds it already."""
         seen = self._multipart.destination(task.ref, cancel)
         try:
-            original = self._multipart.look(task.ref, fenced=False, part=False, cancel=cancel)
+            original = self._multipart.look(task.ref, fenced=False, cancel=cancel)
         except ObjectGoneError:
             return self._end(task, Outcome(Kind.GONE))
         except ObjectArchivedError as error:
@@ -106,17 +106,26 @@ class Large:
             return self._end(task, Outcome(Kind.SKIPPED))
         original = replace(original, ref=replace(original.ref, destination_etag=seen.etag if seen else ""))
         try:
-            upload = self._create(original, cancel)
+            upload = self._create(original, cancel, refused=task.attempt > 0)
         except (SourceChangedError, ObjectGoneError):
             return _hand_on(task)
         return self._send_hints(replace(task, stage=Stage.UPLOAD, ref=original.ref, upload=upload), [])
 
-    def _create(self, original: Original, cancel: Cancellation) -> Upload:
-        own = None
-        if original.seen.digest and parts_in(original.seen.etag):
-            first = self._multipart.look(original.ref, fenced=True, part=True, cancel=cancel)
-            own = own_part_size(original.seen, first.first_part)
-        size = own or part_size(original.seen.size)
+    def _create(self, original: Original, cancel: Cancellation, *, refused: bool) -> Upload:
+        """Create an upload in the original's own parts, where they are of one size.
+
+        Args:
+            original: what is to be copied.
+            cancel: stops it.
+            refused: whether an earlier try may have shown that they are not, so that each is asked about.
+        """
+        ref, seen, own = original.ref, original.seen, None
+        if seen.digest and parts_in(seen.etag):
+            first = self._multipart.look(ref, fenced=True, cancel=cancel, part=1)
+            own = own_part_size(seen, first.part_size)
+        if own and not are_of_one_size(self._multipart, ref, own, cancel, last_alone=not refused):
+            own = None
+        size = own or part_size(seen.size)
         return self._multipart.create(original, size, own=own is not None, cancel=cancel)
 
     def _oversee(self, task: LargeTask, cancel: Cancellation) -> Step:
@@ -147,7 +156,7 @@ class Large:
 
     def _present(self, ref: ObjectRef, cancel: Cancellation) -> Original | None:
         try:
-            return self._multipart.look(ref, fenced=False, part=False, cancel=cancel)
+            return self._multipart.look(ref, fenced=False, cancel=cancel)
         except (ObjectGoneError, ObjectArchivedError):
             return None
 
