@@ -11,6 +11,7 @@ import http.client
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -258,6 +259,26 @@ def test_no_copy_above_five_gib_and_no_memory_for_parts_that_are_copies(unhurt: 
     assert refusal(s3.copy_object, **copy) == (400, "InvalidRequest")
 
 
+def test_what_is_deleted_takes_no_memory(unhurt: Cloud, bucket: str) -> None:
+    s3 = unhurt.client("s3")
+    upload = begun(s3, bucket)
+    finish(s3, upload, *(put(s3, upload, number, bytes([number]) * 32 * MIB) for number in (1, 2, 3, 4)))
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": KEY})
+    full = memory(unhurt)
+    for key in (KEY, "copy"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    aborted = begun(s3, bucket)
+    put(s3, aborted, 1, b"x" * 32 * MIB)
+    s3.abort_multipart_upload(**aborted)
+    assert memory(unhurt) < full - 64 * MIB
+
+
+def memory(cloud: Cloud) -> int:
+    """Resident bytes of the server."""
+    rows = Path(f"/proc/{cloud.pid}/status").read_text().splitlines()
+    return int(next(row for row in rows if row.startswith("VmRSS:")).split()[1]) * 1024
+
+
 def user(strict: Cloud, *denied: tuple[str, str]) -> Keys:
     """A user who may do everything but this to that."""
     denials = [{"Effect": "Deny", "Action": action, "Resource": resource} for action, resource in denied]
@@ -433,6 +454,23 @@ def test_a_bucket_may_lock_by_default(cloud: Cloud, locking: str) -> None:
 def bare_client(cloud: Cloud) -> Any:  # noqa: ANN401 - a boto3 client
     """A client that sends no digest."""
     return embedded(cloud).client()
+
+
+def test_what_only_some_may_see(strict: Cloud) -> None:
+    s3, bucket = strict.client("s3"), f"bucket-{uuid4().hex}"
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": datetime(2099, 1, 1, tzinfo=UTC)}
+    here = {"Bucket": bucket, "Key": KEY}
+    s3.put_object(**here, Body=b"x", Tagging="a=b", **lock, ObjectLockLegalHoldStatus="ON")
+    private = {
+        "s3:GetObjectTagging": {"TagCount"},
+        "s3:GetObjectRetention": set(lock),
+        "s3:GetObjectLegalHold": {"ObjectLockLegalHoldStatus"},
+    }
+    everything = set(s3.get_object(**here))
+    for action, names in private.items():
+        other = strict.client("s3", keys=user(strict, (action, "*")))
+        assert everything - set(other.get_object(**here)) == names
 
 
 def test_who_requests_pays(cloud: Cloud, bucket: str) -> None:

@@ -71,6 +71,37 @@ def test_a_whole_transfer(cloud: Cloud) -> None:
     all_there(trial, 300)
 
 
+def test_s3_copies_by_itself_where_it_can(cloud: Cloud) -> None:
+    trial = filled(cloud, 300)
+    done = trial.command("copy", *trial.ends, "--processes", "2", FLEETCOPY_STRATEGY="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("; proofs: 300 server-side\n")
+    counts = cloud.counts()
+    assert counts["s3:CopyObject"] == 300
+    assert counts["s3:GetBucketWebsite"] <= 2
+    assert not {"s3:GetObject", "s3:PutObject", "s3:HeadObject"} & set(counts)
+    all_there(trial, 300)
+
+
+def test_tags_that_may_not_be_read_are_not_lost_unnoticed(strict: Cloud) -> None:
+    trial = filled(strict, 3)
+    s3 = strict.client("s3")
+    s3.put_object_tagging(
+        Bucket=trial.source, Key="in/00001", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}
+    )
+    deny = {"Effect": "Deny", "Action": "s3:GetObjectTagging", "Resource": "*"}
+    user = strict.user(f"user-{uuid4().hex}", {"Statement": [EVERYTHING_IS_ALLOWED, deny]})
+    trial.command = Command(strict.environment(user))
+    done = copied(trial)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--tags ignore" in done.stderr
+    assert trial.written() == []
+    assert copied(trial, "--tags", "ignore").returncode == 0
+    all_there(trial, 3)
+    found = s3.get_object_tagging(Bucket=trial.destination, Key="out/00001")["TagSet"]
+    assert found == []
+
+
 def test_a_rerun_copies_only_what_differs(cloud: Cloud) -> None:
     trial = filled(cloud, 40)
     assert copied(trial).returncode == 0

@@ -6,8 +6,11 @@ taken away, the command fails with exit status 3.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -50,6 +53,23 @@ class Setting:
         self.group = f"/fleetcopy/{name}"
         cloud.client("logs").create_log_group(logGroupName=self.group)
         cloud.client("s3").put_object(Bucket=self.source, Key="in/a", Body=b"a", Tagging="colour=red")
+
+    def locked(self) -> tuple[str, str]:
+        """Two more buckets, with Object Lock, and an object with all that takes a permission."""
+        s3, names = self.cloud.client("s3"), (f"locked-{uuid4().hex}", f"to-{uuid4().hex}")
+        for name in names:
+            s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        s3.put_object(
+            Bucket=names[0],
+            Key="in/a",
+            Body=b"a",
+            ContentMD5=base64.b64encode(hashlib.md5(b"a", usedforsecurity=False).digest()).decode(),
+            Tagging="colour=red",
+            ObjectLockMode="GOVERNANCE",
+            ObjectLockRetainUntilDate=datetime(2099, 1, 1, tzinfo=UTC),
+            ObjectLockLegalHoldStatus="ON",
+        )
+        return names
 
     def statements(self, who: str) -> list[dict[str, Any]]:
         """The policy that the README gives to `submit`, `work` or `verify`."""
@@ -95,6 +115,40 @@ def test_the_permissions_of_the_readme_are_enough(setting: Setting) -> None:
         assert setting.run(who, setting.statements(who)) == 0, who
     tags = setting.cloud.client("s3").get_object_tagging(Bucket=setting.destination, Key="out/a")["TagSet"]
     assert tags == [{"Key": "colour", "Value": "red"}]
+
+
+@pytest.mark.parametrize(("strategy", "proof"), [("stream", "md5"), ("server-side", "server-side")])
+def test_what_carries_each_attribute_is_in_the_readme(setting: Setting, strategy: str, proof: str) -> None:
+    source, destination = setting.locked()
+    within = " ".join(row("`work`, copies within S3")) if strategy == "server-side" else ""
+    read, write = " ".join(row("`work`, source")), " ".join(row("`work`, destination"))
+    ends = [f"s3://{source}/in/", f"s3://{destination}/out/", f"--strategy={strategy}"]
+
+    def copied(*denied: str) -> tuple[int, str]:
+        """Exit status and output of a copy by a user who has all of these permissions but those denied."""
+        actions = [(f"{read} {within}", source), (f"{write} s3:GetEncryptionConfiguration", destination)]
+        allowed = [
+            allow(" ".join(set(names.split()) - set(denied)), *bucket_arns(bucket))
+            for names, bucket in actions
+        ]
+        keys = setting.cloud.user(f"user-{uuid4().hex}", {"Version": "2012-10-17", "Statement": allowed})
+        done = Command(setting.cloud.environment(keys))("copy", *ends)
+        print(denied, done.stderr)
+        return done.returncode, done.stdout
+
+    for action in (
+        "s3:GetObjectTagging",
+        "s3:PutObjectTagging",
+        "s3:PutObjectRetention",
+        "s3:PutObjectLegalHold",
+    ):
+        assert copied(action)[0] in {1, 3}, action
+    status, told = copied()
+    assert (status, told.split("proofs: ")[1]) == (0, f"1 {proof}\n")
+    s3 = setting.cloud.client("s3")
+    heads = [s3.head_object(Bucket=source, Key="in/a"), s3.head_object(Bucket=destination, Key="out/a")]
+    for name in ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus", "TagCount"):
+        assert heads[0][name] == heads[1][name], name
 
 
 @pytest.mark.parametrize("who", ["submit", "verify"])

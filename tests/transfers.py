@@ -16,12 +16,12 @@ SIZES = (0, 1, 100, 5_000, 40_000, 300_000)
 """Bytes of the objects of a mixed transfer, about equally often."""
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, *, pause: float = 0.01) -> None:
     """Return once `condition` holds; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 @dataclass

@@ -179,10 +179,10 @@ def _until(text: str) -> str:
     return iso_time(time)
 
 
-def require_digest(ask: Ask) -> None:
-    """Refuse a body for a locked object that says nothing of its digest."""
+def require_digest(ask: Ask, what: str) -> None:
+    """Refuse a body for a locked object that says nothing of its digest; `what` in S3's words."""
     if "content-md5" not in ask.headers and not declared_checksum(ask.headers)[1]:
-        text = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests"
+        text = f"Content-MD5 OR x-amz-checksum- HTTP header is required for {what} requests"
         raise Refused(400, "InvalidRequest", f"{text} with Object Lock parameters")
 
 
@@ -240,6 +240,7 @@ def shown(ask: Ask, key: Any) -> dict[str, str]:
     headers["Accept-Ranges"] = "bytes"
     headers.update(key.metadata)
     private = {
+        "x-amz-tagging-count": "s3:GetObjectTagging",
         f"{LOCK}mode": "s3:GetObjectRetention",
         f"{LOCK}retain-until-date": "s3:GetObjectRetention",
         f"{LOCK}legal-hold": "s3:GetObjectLegalHold",

@@ -78,6 +78,14 @@ def apply() -> None:
         return f'"{self._etag}"'
 
     put(FakeKey, "etag", property(etag))
+    plain = FakeKey.dispose
+
+    def dispose(self: Any, garbage: bool = False) -> None:  # noqa: FBT001, FBT002 - moto's signature
+        # moto remembers every key there ever was; not its bytes.
+        self.content, self.parts = Content([]), {}
+        plain(self, garbage)
+
+    put(FakeKey, "dispose", dispose)
     # What a key was put together from, by part number; and by which upload.
     fresh: Any = FakeKey
     fresh.parts, fresh.upload_id = {}, ""

@@ -115,7 +115,7 @@ def _etag(key: Any, encryption: str | None) -> str:
     """Return the copy's ETag: the MD5 of the bytes, also of a source that came in parts; but under KMS."""
     if encryption in KMS:
         return attributes.opaque_etag()
-    if key.parts or key.encryption in KMS or "-" in key.etag:
+    if key.encryption in KMS or "-" in key.etag:
         return str(key.content.md5())
     return str(key.etag.strip('"'))
 

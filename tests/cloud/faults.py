@@ -19,7 +19,18 @@ from tests.cloud import moto_sqs
 from tests.cloud.journal import Call
 from tests.cloud.web import Request, Response
 
-ACTIONS = ("error", "reset", "lose", "truncate", "flip", "delay", "outlive", "duplicate", "fail_entries")
+ACTIONS = (
+    "error",
+    "reset",
+    "lose",
+    "truncate",
+    "flip",
+    "delay",
+    "outlive",
+    "duplicate",
+    "twice",
+    "fail_entries",
+)
 # What they carry comes in: a byte flips on its way here.
 UPLOADS = ("s3:PutObject", "s3:UploadPart")
 OUTLIVES_SECONDS = 30.0
@@ -33,8 +44,8 @@ class Rule:
     copies; "reset" closes the socket without an answer and does nothing; "lose" does what was asked and then
     resets; "truncate" sends half of the body; "flip" changes one byte of it, or of what is uploaded; "delay"
     waits `seconds` first; "outlive" lets a part that is uploaded land after its upload was aborted, for which
-    it waits `seconds` at most; "duplicate" leaves received SQS messages visible; "fail_entries" refuses the
-    first entry of an SQS batch.
+    it waits `seconds` at most; "duplicate" leaves received SQS messages visible, "twice" those that are
+    received for the first time; "fail_entries" refuses the first entry of an SQS batch.
     """
 
     operation: str
@@ -110,12 +121,13 @@ def strike(rule: Rule, call: Call, request: Request, perform: Callable[[], Respo
         case "flip" if call.operation in UPLOADS:
             request.body = _flipped(request.body)
             return perform()
-        case "duplicate" | "fail_entries":
+        case "duplicate" | "twice" | "fail_entries":
             # Nobody may receive or send between the call and what is done to it.
             with moto_sqs.CHANGED:
                 response = perform()
-                change = _left_visible if rule.action == "duplicate" else _first_entry_failed
-                return change(response)
+                if rule.action == "fail_entries":
+                    return _first_entry_failed(response)
+                return _left_visible(response, first=rule.action == "twice")
     response = perform()
     return _spoilt(rule.action, response)
 
@@ -136,9 +148,10 @@ def _flipped(body: bytes) -> bytes:
     return body[:middle] + bytes([body[middle] ^ 0x01]) + body[middle + 1 :] if body else body
 
 
-def _left_visible(response: Response) -> Response:
+def _left_visible(response: Response, *, first: bool) -> Response:
     for message in json.loads(response.body or b"{}").get("Messages", []):
-        moto_sqs.make_visible(message["MessageId"])
+        if not first or message["Attributes"]["ApproximateReceiveCount"] == "1":
+            moto_sqs.make_visible(message["MessageId"])
     return response
 
 

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from moto.events.models import events_backends
-from moto.sqs import sqs_backends
+from moto.sqs.models import sqs_backends
 
 
 def announce(stack: Any) -> None:
@@ -20,7 +20,7 @@ def announce(stack: Any) -> None:
 
     Source: CloudFormation User Guide, "Stack Status Change event detail".
     """
-    event = {
+    event: Any = {
         "version": "0",
         "source": "aws.cloudformation",
         "detail-type": "CloudFormation Stack Status Change",

@@ -314,26 +314,21 @@ def _create_resource(
     return fleet
 
 
-def _update_resource(  # noqa: PLR0917 - moto's signature
-    cls: Any,
-    original_resource: Any,
-    new_resource_name: str,
-    cloudformation_json: Any,
-    account_id: str,
-    region_name: str,
+def _update_resource(
+    cls: Any, /, original_resource: Any, new_resource_name: str, cloudformation_json: Any, **place: str
 ) -> Any:
     config = cloudformation_json["Properties"]["SpotFleetRequestConfigData"]
     kept = [
         {name: value for name, value in properties.items() if name not in IN_PLACE}
         for properties in (original_resource.config, config)
     ]
-    backend = ec2_backends[account_id][region_name]
+    backend = ec2_backends[place["account_id"]][place["region_name"]]
     if kept[0] == kept[1]:
         policy = config.get("ExcessCapacityTerminationPolicy", "default")
         backend.modify_spot_fleet_request(original_resource.id, int(config["TargetCapacity"]), policy.lower())
         original_resource.config = config
         return original_resource
-    new = cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
+    new = cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, **place)
     backend.cancel_spot_fleet_requests([original_resource.id], terminate_instances=True)
     return new
 

@@ -369,24 +369,19 @@ def _forget(stack: Any) -> None:
     stack.output_map = OutputMap(stack.resource_map, {}, stack.stack_id)
 
 
-def _update_parameter(  # noqa: PLR0917 - moto's signature
-    cls: Any,
-    original_resource: Any,
-    new_resource_name: str,
-    cloudformation_json: Any,
-    account_id: str,
-    region_name: str,
+def _update_parameter(
+    cls: Any, /, original_resource: Any, new_resource_name: str, cloudformation_json: Any, **place: str
 ) -> Any:
     # moto deletes the parameter first: its versions would begin anew.
     properties = cloudformation_json["Properties"]
     if properties["Name"] == original_resource.name:
-        backend = ssm_backends[account_id][region_name]
+        backend = ssm_backends[place["account_id"]][place["region_name"]]
         # A parameter's tags cannot be put while it is overwritten.
         changed = {**cloudformation_json, "Properties": {**properties, "Overwrite": True, "Tags": None}}
-        cls.create_from_cloudformation_json(new_resource_name, changed, account_id, region_name)
+        cls.create_from_cloudformation_json(new_resource_name, changed, **place)
         return backend.get_parameter(original_resource.name)
-    new = cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
-    cls.delete_from_cloudformation_json(original_resource.name, {}, account_id, region_name)
+    new = cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, **place)
+    cls.delete_from_cloudformation_json(original_resource.name, {}, **place)
     return new
 
 

@@ -159,7 +159,7 @@ def upload_part(ask: Ask) -> Response:
         text = f"expected checksum Type: {wanted}, actual checksum Type: {found}"
         raise Refused(400, "InvalidRequest", f"Checksum Type mismatch occurred, {text}")
     if upload.attributes.locked:
-        attributes.require_digest(ask)
+        attributes.require_digest(ask, "Put Part")
     etag = part_etag(upload, ask.request.md5())
     upload.parts[number] = Part(number, Content([ask.request.body]), etag, algorithm, value)
     headers = {"ETag": f'"{etag}"'} | encryption_of(upload)

@@ -102,7 +102,7 @@ def put_object(ask: Ask) -> Response:
     conditions.check_write(ask.backend.get_object(ask.call.bucket, ask.call.key), ask.headers)
     said = attributes.read(ask)
     if said.locked:
-        attributes.require_digest(ask)
+        attributes.require_digest(ask, "Put Object")
     content = Content([ask.request.body])
     etag = attributes.opaque_etag() if said.encryption in attributes.KMS else ask.request.md5()
     key = attributes.store(ask, said, content, etag)

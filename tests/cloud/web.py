@@ -128,9 +128,13 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError):
-            while (request := read_request(stream, connection)) is not None:
-                if not send_response(connection, request, self._handler(request)):
-                    return
+            while self._answer(stream, connection):
+                pass
+
+    def _answer(self, stream: BufferedReader, connection: socket.socket) -> bool:
+        """Answer one request; return whether there may be another. An idle connection holds no body."""
+        request = read_request(stream, connection)
+        return request is not None and send_response(connection, request, self._handler(request))
 
 
 def read_request(stream: BufferedReader, connection: socket.socket) -> Request | None:

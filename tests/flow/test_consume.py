@@ -143,6 +143,7 @@ class Post:
 
     def __init__(self, play: Play, word: str, describe: Callable[[Entry], str]) -> None:
         self.url = f"https://queue.example/{word}"
+        self.repeats = True
         self.taken: list[Entry] = []
         self.lost: set[str] = set()
         self._play = play
@@ -1524,7 +1525,7 @@ def step(count: int = 1) -> Play:
     return play
 
 
-@pytest.mark.parametrize("count", [1, 2, 9])
+@pytest.mark.parametrize("count", [1, 3, 9])
 def test_what_a_step_led_to_is_taken_before_its_message_is_deleted(count: int) -> None:
     play = step(count)
     play.ends(5, "big", HANDED_ON, led_to=NEXT)
@@ -1538,6 +1539,27 @@ def test_what_a_step_led_to_is_taken_before_its_message_is_deleted(count: int) -
         "5 delete m1",
         "6 poll",
     ]
+
+
+def test_a_step_that_comes_a_second_time_is_left_to_its_first_receiver_for_a_while() -> None:
+    play = step(count=2)
+    play.receives_nothing(3)
+    assert play.run(until=4) == ["0 start", "0 poll", "1 extend m1 30", "1 poll", "3 poll"]
+
+
+def test_a_step_that_cannot_be_left_for_a_while_is_left_for_its_lease() -> None:
+    play = step(count=2)
+    play.fails("extend")
+    play.receives_nothing(3)
+    assert play.run(until=4) == ["0 start", "0 poll", "1 extend m1 30 fails", "1 poll", "3 poll"]
+
+
+def test_a_step_is_never_left_where_only_the_dead_lose_their_messages() -> None:
+    play = step(count=2)
+    play.tasks.repeats = False
+    play.ends(5, "big", HANDED_ON, led_to=NEXT)
+    play.run(until=6)
+    assert play.settling() == ["5 send next #0 +5s; big #1 +0s", "5 delete m1"]
 
 
 def test_a_step_whose_sends_fail_is_settled_later() -> None:

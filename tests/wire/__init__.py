@@ -15,11 +15,13 @@ from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import trust
 from worker.core.errors import FleetcopyError
 from worker.core.model import Endpoint, ObjectRef, Outcome, Transfer
+from worker.core.options import Options
 from worker.core.transferrer import Copied
 from worker.flow.copy import copy_object
 
 SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261125"))
 KEY = "a key"
+AUTO = Options()
 SHORT = Limits(connect=2.0, stretch=0.5, least=1000, proceed=0.3)
 """Patience for tests of what outlasts it."""
 KEYS = {
@@ -32,12 +34,18 @@ SECRETS = {name: KEYS[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_T
 
 
 def between(
-    source: str, destination: str, *, context: ssl.SSLContext | None = None, limits: Limits = SHORT
+    source: str,
+    destination: str,
+    *,
+    context: ssl.SSLContext | None = None,
+    limits: Limits = SHORT,
+    options: Options = AUTO,
 ) -> WireTransferrer:
     """A transferrer between bucket `source` at one URL and bucket `destination` at another."""
     ends = Transfer(
         Endpoint(bucket="source", endpoint_url=source, region="us-east-1"),
         Endpoint(bucket="destination", endpoint_url=destination, region="us-east-1"),
+        options,
     )
     return WireTransferrer(ends, streams=4, context=context or trust(None), limits=limits)
 

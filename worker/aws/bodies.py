@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from awscrt import checksums
 
@@ -45,7 +46,23 @@ def can_trail(writer: Site) -> bool:
     return writer.capabilities.trailers and writer.encrypts
 
 
-def body(reader: Site, answer: Answer, size: int, headers: dict[str, str], *, trailed: str = "") -> Body:
+class Digest(Protocol):
+    """What takes bytes in, as those of `hashlib` do."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take more bytes in."""
+        ...
+
+
+def body(
+    reader: Site,
+    answer: Answer,
+    size: int,
+    headers: dict[str, str],
+    *,
+    trailed: str = "",
+    digest: Digest | None = None,
+) -> Body:
     """The body of a PUT of the `size` bytes that an answer brings.
 
     Args:
@@ -54,8 +71,9 @@ def body(reader: Site, answer: Answer, size: int, headers: dict[str, str], *, tr
         size: bytes.
         headers: of the PUT; a checksum behind the bytes adds its own.
         trailed: algorithm of that checksum; `""` for none.
+        digest: takes the bytes in on their way.
     """
-    pieces, length = _pieces(reader, answer, size), size
+    pieces, length = _pieces(reader, answer, size, digest), size
     if trailed:
         name = f"x-amz-checksum-{trailed.lower()}"
         pieces, length = _with_sum(pieces, size, trailed, name), _framed_length(size, trailed, name)
@@ -68,7 +86,7 @@ def body(reader: Site, answer: Answer, size: int, headers: dict[str, str], *, tr
     return Body(length, held=_held(pieces, length), trailed=bool(trailed))
 
 
-def _pieces(reader: Site, answer: Answer, size: int) -> Iterator[Pieces]:
+def _pieces(reader: Site, answer: Answer, size: int, digest: Digest | None) -> Iterator[Pieces]:
     """An answer's bytes, `size` in all, each piece good until the next.
 
     Raises:
@@ -81,6 +99,8 @@ def _pieces(reader: Site, answer: Answer, size: int) -> Iterator[Pieces]:
             what = reader.where(answer.request).what
             raise ServiceUnavailableError(f"{what}: not the {size} bytes that it was said to have")
         left -= len(piece)
+        if digest:
+            digest.update(piece)
         yield (piece,)
 
 

@@ -65,9 +65,7 @@ _PLACE = frozenset(
 _DIGEST = frozenset(
     {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 )
-UNSUPPORTED = frozenset({"MethodNotAllowed", "NotImplemented"})
-"""Codes of an endpoint that does not offer what was asked of it."""
-
+_UNSUPPORTED = frozenset({"MethodNotAllowed", "NotImplemented"})
 _THROTTLED = frozenset(
     {
         "ConditionalRequestConflict",
@@ -142,7 +140,7 @@ def refused(code: str, status: int, message: str, where: Where) -> errors.Fleetc
         return errors.ConfigurationError(f"{text}. Check which credentials are used, and their permissions")
     if code in _PLACE or code.startswith("KMS."):
         return errors.ConfigurationError(f"{text}. Check its name, its region and the partition it is in")
-    if code in _THROTTLED or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in UNSUPPORTED):
+    if code in _THROTTLED or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in _UNSUPPORTED):
         return errors.ServiceUnavailableError(text)
     if where.key is None:
         return errors.ConfigurationError(f"{text}. Check the name and the permissions")
@@ -159,7 +157,7 @@ def _about_object(code: str, status: int, text: str, where: Where) -> errors.Fle
             kind: type[errors.ObjectError] = errors.ObjectArchivedError
         case digest, _ if digest in _DIGEST:
             kind = errors.ProofRefusedError
-        case unsupported, _ if unsupported in UNSUPPORTED:
+        case unsupported, _ if unsupported in _UNSUPPORTED:
             kind = errors.UnsupportedError
         case "NoSuchUpload", _:
             kind = errors.UploadGoneError

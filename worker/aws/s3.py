@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from worker.aws import session
-from worker.aws.errors import UNSUPPORTED, Where, translated
+from worker.aws.errors import Where, translated
 from worker.aws.http import Limits
 from worker.aws.pages import Pages
 from worker.aws.wire import Site, trust
@@ -122,24 +122,6 @@ class Bucket:
             self.client.get_object_tagging(Bucket=self.endpoint.bucket, Key=key)
         except ClientError as error:
             return error.response["ResponseMetadata"].get("HTTPStatusCode") != HTTPStatus.FORBIDDEN
-        return True
-
-    def may_redirect(self) -> bool:
-        """Whether it serves as a website, where objects redirect; also where that may not be asked."""
-        return self._may_have(self.client.get_bucket_website, "NoSuchWebsiteConfiguration")
-
-    def may_lock(self) -> bool:
-        """Whether it has Object Lock; also where that may not be asked."""
-        return self._may_have(
-            self.client.get_object_lock_configuration, "ObjectLockConfigurationNotFoundError"
-        )
-
-    def _may_have(self, ask: Callable[..., object], absent: str) -> bool:
-        with translated(self.where("ask for the configuration of")):
-            try:
-                ask(Bucket=self.endpoint.bucket)
-            except ClientError as error:
-                return error.response["Error"].get("Code") not in {absent, *UNSUPPORTED}
         return True
 
     def has_digest_etags(self) -> bool:

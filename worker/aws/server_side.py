@@ -24,13 +24,13 @@ import msgspec
 
 from worker.aws import session
 from worker.aws.http import Buffers, Limits, Watch
-from worker.aws.s3 import Bucket
 from worker.aws.wire import COPY_SOURCE, Body, Reply, Request, Site
 from worker.core.compare import KMS
 from worker.core.errors import (
     ConfigurationError,
     ObjectDeniedError,
     ObjectError,
+    ObjectGoneError,
     ObjectRefusedError,
     ProofRefusedError,
     UnsupportedError,
@@ -51,17 +51,13 @@ class ServerSide:
 
     Args:
         transfer: what is copied where, and how.
-        source: its source, for what is asked once.
         reader, writer: its two sides on the wire.
         limits: how long anything may take that is no copy.
     """
 
-    def __init__(
-        self, transfer: Transfer, *, source: Bucket, reader: Site, writer: Site, limits: Limits
-    ) -> None:
+    def __init__(self, transfer: Transfer, *, reader: Site, writer: Site, limits: Limits) -> None:
         self._transfer = transfer
         self._options = transfer.options
-        self._source = source
         self._reader = reader
         self._writer = writer
         self._limits = limits
@@ -187,20 +183,31 @@ class ServerSide:
 
     def _attributes(self, ref: ObjectRef, buffers: Buffers, watch: Watch) -> dict[str, str]:
         """The headers for what S3 does not copy by itself."""
-        if ref.size and not self._must_look():
+        if ref.size and not self._must_look(buffers, watch):
             return beside({"x-amz-storage-class": ref.storage_class}, self._options)
         request = Request("HEAD", ref.key, {"if-match": f'"{ref.etag}"'}, buffers, watch)
         if ref.version_id:
             request.query = (("versionId", ref.version_id),)
         return beside(self._reader.head(request).headers, self._options)
 
-    def _must_look(self) -> bool:
+    def _must_look(self, buffers: Buffers, watch: Watch) -> bool:
         """Whether any object of the source may have a redirect or a lock; S3 is asked once."""
         with self._asking:
             if self._told is None:
-                locks = self._options.object_lock == "copy" and self._source.may_lock()
-                self._told = locks or self._source.may_redirect()
+                locks = self._options.object_lock == "copy" and self._may_have("object-lock", buffers, watch)
+                self._told = locks or self._may_have("website", buffers, watch)
             return self._told
+
+    def _may_have(self, what: str, buffers: Buffers, watch: Watch) -> bool:
+        """Whether the source bucket is configured so; also where that may not be asked."""
+        request = Request("GET", "", {}, buffers, watch, query=((what, ""),))
+        try:
+            self._reader.get(request).close()
+        except (ObjectGoneError, UnsupportedError):
+            return False
+        except ObjectError:
+            pass
+        return True
 
     def _patient(self, cancel: Cancellation, size: int) -> Watch:
         """Patience with a copy of so many bytes."""

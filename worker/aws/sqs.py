@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Queue:
     """Implements `core.tasks.TaskQueue`: one queue, by its URL; safe to call from many threads at once."""
 
+    repeats = True
+
     def __init__(self, url: str, client: SQSClient | None = None) -> None:
         self.url = url
         self._client = client or sqs_client(url)

@@ -27,7 +27,7 @@ from worker.core.errors import (
 )
 from worker.core.headers import attributes, seen
 from worker.core.http import Head
-from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer, is_md5
+from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer
 from worker.core.proof import Digest, choose
 from worker.core.transferrer import Cancellation, Copied
 
@@ -60,9 +60,7 @@ class WireTransferrer:
         payer = transfer.options.request_payer
         self._reader = Site(transfer.source, "source", context=context, limits=limits, payer=payer)
         self._writer = Site(transfer.destination, "destination", context=context, limits=limits)
-        self._server_side = ServerSide(
-            transfer, source=self.source, reader=self._reader, writer=self._writer, limits=limits
-        )
+        self._server_side = ServerSide(transfer, reader=self._reader, writer=self._writer, limits=limits)
         self.multipart = WireMultipart(
             transfer,
             source=self.source,
@@ -86,7 +84,7 @@ class WireTransferrer:
         if self._server_side.reaches:
             if not fenced:
                 ref, fenced = self._server_side.present(ref, buffers, Watch(cancel, self._limits)), True
-            if is_md5(ref.etag) and (copied := self._server_side.copy(ref, condition, buffers, cancel)):
+            if copied := self._server_side.copy(ref, condition, buffers, cancel):
                 return copied
         return self._stream(ref, condition, buffers, Watch(cancel, self._limits), fenced=fenced)
 

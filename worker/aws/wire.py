@@ -269,14 +269,14 @@ class Site:
 
     def _doubt(self, answer: Answer, text: bytes) -> None:
         """Believe a success only if it is one: a copy within S3 may fail after its 200 is out."""
-        where = self.where(answer.request)
         if b"<Error" in text:
             told = refusal(answer.head, text)
             lost = told.code == "PreconditionFailed"
             status = HTTPStatus.PRECONDITION_FAILED if lost else HTTPStatus.INTERNAL_SERVER_ERROR
-            raise refused(told.code, status, told.message, where)
+            raise self._refused(told, status, answer.request)
         if not text and "etag" not in answer.head.headers:
-            raise errors.ServiceUnavailableError(f"{where.what}: a success without an ETag")
+            what = self.where(answer.request).what
+            raise errors.ServiceUnavailableError(f"{what}: a success without an ETag")
 
     def _failed(self, error: Exception, request: Request) -> FleetcopyError:
         """What went wrong on the way, as ours."""
@@ -312,7 +312,7 @@ class Site:
             remedy = cure(told, place.region, trailer=request.body is not None and request.body.trailed)
             better = self._cure(remedy, told, answer) if remedy and remedy not in cured else None
             if remedy is None or better is None:
-                raise self._refused(told, request)
+                raise self._refused(told, told.head.status, request)
             if request.spent or remedy in {Cure.NO_TRAILER, Cure.NO_CONDITION}:
                 # The next try is made with what has been learnt.
                 raise errors.ServiceUnavailableError(
@@ -321,13 +321,13 @@ class Site:
             cured.add(remedy)
             place = better
 
-    def _refused(self, told: Refusal, request: Request) -> FleetcopyError:
+    def _refused(self, told: Refusal, status: int, request: Request) -> FleetcopyError:
         """A refusal that is final, as ours; S3 may mind the source of what it shall copy."""
         where = self.where(request)
         if told.condition.startswith(COPY_SOURCE):
             where = msgspec.structs.replace(where, side="source")
         message = f"{told.message}. {advice(told, request.headers)}".strip(". ")
-        return refused(told.code, told.head.status, message, where)
+        return refused(told.code, status, message, where)
 
     def _exchange(self, place: _Place, request: Request) -> Answer:
         """One request and its answer, on a kept connection, or on a new one where that is gone."""

@@ -76,7 +76,9 @@ def span(size: int, part_size: int, number: int) -> tuple[int, int]:
 
 
 def own_part_size(source: Seen, first_part: int) -> int | None:
-    """Bytes of the source's own parts, where all but the last are of one size, and its ETag proves them.
+    """Bytes of the source's own parts, where all but the last may be of one size, and its ETag proves them.
+
+    Other sizes may come to the same: the ETag tells in the end, the sizes of the single parts before.
 
     Args:
         source: the object.

@@ -82,7 +82,13 @@ class Sender(Protocol):
 
 
 class TaskQueue(Sender, Protocol):
-    """A queue as a worker process sees it; safe to call from many threads at once."""
+    """A queue as a worker process sees it; safe to call from many threads at once.
+
+    Attributes:
+        repeats: whether a message may be received again although whoever received it lives.
+    """
+
+    repeats: bool
 
     def receive(self, *, wait: int, visibility: int) -> Message | None:
         """At most one message, under a lease of `visibility` seconds; None after at most `wait` seconds."""

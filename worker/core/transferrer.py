@@ -73,13 +73,13 @@ class Original(msgspec.Struct, frozen=True):
         ref: what it is now.
         seen: what is known of its bytes; no checksums, where a part was asked for.
         headers: its attributes.
-        first_part: bytes of its part number 1, where that was asked for; else of all.
+        part_size: bytes of the part that was asked for; of all, where none was.
     """
 
     ref: ObjectRef
     seen: Seen
     headers: dict[str, str]
-    first_part: int
+    part_size: int
 
 
 class Multipart(Protocol):
@@ -88,14 +88,14 @@ class Multipart(Protocol):
     All raise what `Transferrer.copy` does, and `UploadGoneError` where an upload is no more.
     """
 
-    def look(self, ref: ObjectRef, *, fenced: bool, part: bool, cancel: Cancellation) -> Original:
+    def look(self, ref: ObjectRef, *, fenced: bool, cancel: Cancellation, part: int = 0) -> Original:
         """What the source holds, one HEAD.
 
         Args:
             ref: the object.
             fenced: no other version than this.
-            part: ask about its part number 1.
             cancel: stops it.
+            part: number of the part to ask about; 0 for none.
 
         Raises:
             ObjectArchivedError: it must be restored before it can be read.

@@ -1,7 +1,8 @@
 """Objects that were uploaded in parts of one size are copied in the same parts, and so keep their ETag.
 
 The parts of one object move one after the other, in its own stream. What fails is tried again part by part;
-what was uploaded of an object that cannot be finished is aborted. Requests: two a part, and four.
+what was uploaded of an object that cannot be finished is aborted. Requests: two a part, and four. Where the
+parts turn out to have been of several sizes, the object is copied as a whole.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from worker.core.errors import (
     DestinationChangedError,
     FleetcopyError,
     InterruptedTransferError,
+    ProofRefusedError,
     UploadGoneError,
 )
 from worker.core.message import Upload
 from worker.core.model import ObjectRef
-from worker.core.parts import count, own_part_size, parts_in, prove
+from worker.core.parts import count, own_part_size, parts_in, prove, span
 from worker.core.retry import TRIES, pause
 from worker.core.transferrer import Cancellation, Copied, Multipart, Original, Transferrer
 from worker.flow import log
@@ -46,10 +48,14 @@ class InParts:
     def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
         """See `Transferrer.copy`."""
         if parts_in(ref.etag):
-            original = self._multipart.look(ref, fenced=fenced, part=True, cancel=cancel)
-            part_size = own_part_size(original.seen, original.first_part)
+            original = self._multipart.look(ref, fenced=fenced, cancel=cancel, part=1)
+            part_size = own_part_size(original.seen, original.part_size)
             if part_size:
-                return self._copy(original, part_size, expect, cancel)
+                try:
+                    return self._copy(original, part_size, expect, cancel)
+                except ProofRefusedError:
+                    if are_of_one_size(self._multipart, original.ref, part_size, cancel):
+                        raise
         return self._whole.copy(ref, fenced=fenced, expect=expect, cancel=cancel)
 
     def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
@@ -75,12 +81,35 @@ class InParts:
         except BaseException:
             self._abort(ref, upload)
             raise
-        sweep(multipart, ref)
+        try:
+            sweep(multipart, ref)
+        except FleetcopyError as error:
+            log.warning("unfinished uploads", key=ref.key, why=str(error))
         return Copied(ref.size, whole.proof)
 
     def _abort(self, ref: ObjectRef, upload: Upload) -> None:
         with contextlib.suppress(FleetcopyError):  # the next copy of this object sweeps
             self._multipart.abort(ref, upload.id)
+
+
+def are_of_one_size(
+    multipart: Multipart,
+    ref: ObjectRef,
+    part_size: int,
+    cancel: Cancellation,
+    *,
+    last_alone: bool = False,
+) -> bool:
+    """Whether the parts that an object was uploaded in are really of this size, the last of what is left.
+
+    Costs a request for each, or one.
+    """
+    last = count(ref.size, part_size)
+    return all(
+        multipart.look(ref, fenced=True, cancel=cancel, part=number).part_size
+        == span(ref.size, part_size, number)[1]
+        for number in range(last if last_alone else 1, last + 1)
+    )
 
 
 def again(act: Callable[[], _T], cancel: Cancellation, random: Random) -> _T:
@@ -104,12 +133,12 @@ def again(act: Callable[[], _T], cancel: Cancellation, random: Random) -> _T:
 
 
 def sweep(multipart: Multipart, ref: ObjectRef) -> int:
-    """Abort whatever uploads there are of an object that is done; how many, as far as S3 tells."""
-    try:
-        orphans = multipart.uploads(ref)
-        for upload_id in orphans:
-            multipart.abort(ref, upload_id)
-    except FleetcopyError as error:
-        log.warning("unfinished uploads", key=ref.key, why=str(error))
-        return 0
+    """Abort whatever uploads there are of an object that is done; how many there were.
+
+    Raises:
+        FleetcopyError: there may be more.
+    """
+    orphans = multipart.uploads(ref)
+    for upload_id in orphans:
+        multipart.abort(ref, upload_id)
     return len(orphans)

@@ -38,7 +38,7 @@ from worker.core.parts import Part, own_part_size, part_size, parts_in, prove
 from worker.core.settle import Send, Step, is_final
 from worker.core.transferrer import Cancellation, Multipart, Original
 from worker.flow import log
-from worker.flow.in_parts import again, sweep
+from worker.flow.in_parts import again, are_of_one_size, sweep
 
 replace = msgspec.structs.replace
 
@@ -81,8 +81,12 @@ class Large:
                 moved += again(put, cancel, self._random).size
         except InterruptedTransferError:
             return Step(Outcome(Kind.UNTOUCHED, moved))
-        except (SourceChangedError, ObjectGoneError, ObjectArchivedError, UploadGoneError):
+        except (SourceChangedError, ObjectGoneError, ObjectArchivedError):
             pass  # its owner will see, and start over
+        except UploadGoneError:
+            # A part that arrived after an abort lets it look alive to its owner: this is how that learns.
+            with contextlib.suppress(FleetcopyError):
+                self._multipart.abort(task.ref, task.upload.id)
         except FleetcopyError as error:
             return Step(Outcome(Kind.FAILED, moved, error=error))
         return Step(Outcome(Kind.HANDED_ON, moved))
@@ -93,7 +97,7 @@ class Large:
         """Create an upload of what the source holds now, unless the destination holds it already."""
         seen = self._multipart.destination(task.ref, cancel)
         try:
-            original = self._multipart.look(task.ref, fenced=False, part=False, cancel=cancel)
+            original = self._multipart.look(task.ref, fenced=False, cancel=cancel)
         except ObjectGoneError:
             return self._end(task, Outcome(Kind.GONE))
         except ObjectArchivedError as error:
@@ -102,17 +106,26 @@ class Large:
             return self._end(task, Outcome(Kind.SKIPPED))
         original = replace(original, ref=replace(original.ref, destination_etag=seen.etag if seen else ""))
         try:
-            upload = self._create(original, cancel)
-        except SourceChangedError:
+            upload = self._create(original, cancel, refused=task.attempt > 0)
+        except (SourceChangedError, ObjectGoneError):
             return _hand_on(task)
         return self._send_hints(replace(task, stage=Stage.UPLOAD, ref=original.ref, upload=upload), [])
 
-    def _create(self, original: Original, cancel: Cancellation) -> Upload:
-        own = None
-        if original.seen.digest and parts_in(original.seen.etag):
-            first = self._multipart.look(original.ref, fenced=True, part=True, cancel=cancel)
-            own = own_part_size(original.seen, first.first_part)
-        size = own or part_size(original.seen.size)
+    def _create(self, original: Original, cancel: Cancellation, *, refused: bool) -> Upload:
+        """Create an upload in the original's own parts, where they are of one size.
+
+        Args:
+            original: what is to be copied.
+            cancel: stops it.
+            refused: whether an earlier try may have shown that they are not, so that each is asked about.
+        """
+        ref, seen, own = original.ref, original.seen, None
+        if seen.digest and parts_in(seen.etag):
+            first = self._multipart.look(ref, fenced=True, cancel=cancel, part=1)
+            own = own_part_size(seen, first.part_size)
+        if own and not are_of_one_size(self._multipart, ref, own, cancel, last_alone=not refused):
+            own = None
+        size = own or part_size(seen.size)
         return self._multipart.create(original, size, own=own is not None, cancel=cancel)
 
     def _oversee(self, task: LargeTask, cancel: Cancellation) -> Step:
@@ -143,7 +156,7 @@ class Large:
 
     def _present(self, ref: ObjectRef, cancel: Cancellation) -> Original | None:
         try:
-            return self._multipart.look(ref, fenced=False, part=False, cancel=cancel)
+            return self._multipart.look(ref, fenced=False, cancel=cancel)
         except (ObjectGoneError, ObjectArchivedError):
             return None
 
@@ -187,8 +200,15 @@ class Large:
     def _end(self, task: LargeTask, outcome: Outcome) -> Step:
         """Abort what uploads of the object there are; look again, where parts of one may be under way."""
         late = task.late if task.stage is not Stage.CLEAN else 0
-        if sweep(self._multipart, task.ref):
-            late = max(late, task.late, part_size(task.ref.size))
+        try:
+            left = sweep(self._multipart, task.ref) > 0
+        except FleetcopyError as error:
+            if task.stage is Stage.CLEAN:
+                raise
+            log.warning("unfinished uploads", key=task.ref.key, why=str(error))
+            left = error.retryable
+        if left:
+            late = max(task.late, part_size(task.ref.size))
         if not late:
             return Step(outcome)
         clean = LargeTask(task.transfer, task.ref, stage=Stage.CLEAN, late=late)

@@ -213,6 +213,7 @@ class LocalQueue:
     """Implements `core.tasks.TaskQueue`: a worker process's end."""
 
     url = "of the supervisor"
+    repeats = False
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line

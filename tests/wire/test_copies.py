@@ -1,0 +1,162 @@
+"""What a server may say to a copy within itself that S3 does not, and what is promised then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from tests.wire import AUTO, KEY, between, bring, copy, listed
+from tests.wire.peer import OK, Exchange, Peer, Script, answer, error, says
+from worker.aws.transfer import WireTransferrer
+from worker.core import errors
+from worker.core.model import Kind, Outcome, Proof
+from worker.core.options import Options
+from worker.core.transferrer import Copied
+
+BODY = b"some bytes"
+OTHER = "0" * 32
+PLAIN = (
+    says(error(404, "ObjectLockConfigurationNotFoundError")),
+    says(error(404, "NoSuchWebsiteConfiguration")),
+)
+"""A bucket without what S3 does not copy."""
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    """Both sides, with an object to copy."""
+    with Peer() as one:
+        one.put(BODY, KEY)
+        one.next("GET", *PLAIN)
+        yield one
+
+
+def within(peer: Peer, options: Options = AUTO) -> WireTransferrer:
+    """A transferrer between the peer's buckets."""
+    return between(peer.url, peer.url, options=options)
+
+
+def result(etag: str, *, name: str = "CopyObjectResult", headers: dict[str, str] | None = None) -> Script:
+    """What S3 says of a copy, and nothing is stored."""
+    text = f"<{name}><ETag>&quot;{etag}&quot;</ETag></{name}>"
+    return says(answer(200, headers, text.encode()))
+
+
+def written(peer: Peer) -> bytes | None:
+    """The destination object's bytes."""
+    stored = peer.objects.get(("destination", KEY))
+    return stored.body if stored else None
+
+
+def test_the_request_names_version_and_conditions(peer: Peer) -> None:
+    peer.next("PUT", result(listed(peer).etag))
+    ref = msgspec.structs.replace(listed(peer), version_id="a/b+c", storage_class="STANDARD_IA")
+    options = Options(acl="private", sse="aws:kms", sse_kms_key_id="k", tags="ignore", request_payer=True)
+    assert copy(within(peer, options), ref) == Copied(len(BODY), Proof.SERVER_SIDE)
+    (sent,) = [head for head in peer.heads if head.method == "PUT"]
+    assert {name: value for name, value in sent.headers.items() if name.startswith(("x-amz-", "if-"))} == {
+        "if-none-match": "*",
+        "x-amz-acl": "private",
+        "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+        "x-amz-copy-source": "/source/a%20key?versionId=a/b%2Bc",
+        "x-amz-copy-source-if-match": f'"{ref.etag}"',
+        "x-amz-date": sent.headers["x-amz-date"],
+        "x-amz-request-payer": "requester",
+        "x-amz-security-token": sent.headers["x-amz-security-token"],
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "k",
+        "x-amz-storage-class": "STANDARD_IA",
+        "x-amz-tagging-directive": "REPLACE",
+    }
+    assert sent.headers["content-length"] == "0"
+
+
+def test_another_etag_is_another_object(peer: Peer) -> None:
+    peer.next("PUT", result(OTHER))
+    with pytest.raises(errors.ProofRefusedError, match=f"{KEY}.*{OTHER}"):
+        copy(within(peer), listed(peer))
+
+
+@pytest.mark.parametrize(
+    ("source", "copied"),
+    [
+        ({"x_amz_server_side_encryption": "aws:kms"}, None),
+        ({"x_amz_server_side_encryption_customer_algorithm": "AES256"}, None),
+        ({}, {"x-amz-server-side-encryption": "aws:kms"}),
+    ],
+)
+def test_another_etag_of_what_is_encrypted_is_no_other_object(
+    peer: Peer, source: dict[str, str], copied: dict[str, str] | None
+) -> None:
+    peer.put(BODY, KEY, **source)
+    peer.next("PUT", result(OTHER, headers=copied))
+    assert copy(within(peer), listed(peer)).proof is Proof.SERVER_SIDE
+
+
+def test_a_server_that_takes_a_copy_for_an_empty_object_is_found_out(peer: Peer) -> None:
+    transferrer = within(peer)
+    assert bring(transferrer, listed(peer)) == Outcome(Kind.COPIED, len(BODY), Proof.MD5)
+    assert written(peer) == BODY
+    peer.put(BODY, "another")
+    copy(transferrer, listed(peer, "another"))
+    assert [head.headers.get("x-amz-copy-source") for head in peer.heads if head.method == "PUT"] == [
+        "/source/a%20key",
+        None,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "side"),
+    [
+        ("x-amz-copy-source-If-Match", errors.SourceChangedError),
+        ("If-None-Match", errors.DestinationChangedError),
+        ("", errors.DestinationChangedError),
+    ],
+)
+@pytest.mark.parametrize("status", [412, 200])
+def test_a_condition_that_does_not_hold_tells_its_side(
+    peer: Peer, condition: str, side: type[errors.FleetcopyError], status: int
+) -> None:
+    more = f"<Condition>{condition}</Condition>" if condition else ""
+    peer.next("PUT", says(error(status, "PreconditionFailed", more)))
+    with pytest.raises(side):
+        copy(within(peer), listed(peer))
+
+
+def test_blanks_keep_a_long_copy_alive(peer: Peer) -> None:
+    etag = listed(peer).etag
+
+    def slowly(exchange: Exchange) -> None:
+        exchange.body()
+        exchange.send(OK + b"transfer-encoding: chunked\r\n\r\n")
+        for _ in range(4):
+            exchange.send(b"1\r\n \r\n")
+            time.sleep(0.1)
+        text = f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>".encode()
+        exchange.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(text), text))
+
+    peer.next("PUT", slowly)
+    assert copy(within(peer), listed(peer)).proof is Proof.SERVER_SIDE
+
+
+def test_patience_grows_with_the_object(peer: Peer) -> None:
+    peer.next("PUT", Exchange.hang)
+    began = time.monotonic()
+    # 16 MiB are a second; the rest is what any request has.
+    ref = msgspec.structs.replace(listed(peer), size=24 * 1024**2)
+    with pytest.raises(errors.ServiceUnavailableError, match="stalled"):
+        copy(within(peer), ref)
+    assert 1.4 < time.monotonic() - began < 30
+
+
+def test_two_endpoints_are_not_one(peer: Peer) -> None:
+    with Peer() as other:
+        other.put(BODY, KEY)
+        transferrer = between(other.url, peer.url, options=Options())
+        assert copy(transferrer, listed(other)) == Copied(len(BODY), Proof.MD5)
+    assert not [head for head in peer.heads if "x-amz-copy-source" in head.headers]
