@@ -110,7 +110,9 @@ def test_a_step_says_how_the_destination_compares() -> None:
         (ref("unproven"), ref("unproven", etag=PARTS)),
     ]
     steps = plan(transfer(), pairs, digests=True)
-    assert [step.comparison or step.ref.key for step in steps] == [key.key for key, _ in pairs]
+    assert [f"{step.ref.key} {step.comparison}" for step in steps] == [
+        *("absent None", "different different", "equal equal", "unproven unproven"),
+    ]
 
 
 def test_equal_is_what_the_criterion_takes_for_equal() -> None:

@@ -62,7 +62,8 @@ def test_the_largest_are_kept_and_no_more() -> None:
 def test_the_depth_told_is_the_first_with_a_few_prefixes() -> None:
     assert counted({f"data/v1/{number}/x": 1 for number in range(4)}).depth == 3
     assert counted({f"data/{number}/y/x": 1 for number in range(4)}).depth == 2
-    assert counted({f"{number}/y/z/x": 1 for number in range(4)}).depth == 1
+    assert counted({f"{number}/{place}/z/x": 1 for number in range(4) for place in "ab"}).depth == 1
+    assert counted({f"{number}/{place}/z/x": 1 for number in range(3) for place in "ab"}).depth == 2
 
 
 def test_with_few_prefixes_anywhere_the_depth_that_has_most_is_told() -> None:

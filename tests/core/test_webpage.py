@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 
 from tests.core import ONE_MD5, OTHER_MD5, ref
@@ -88,6 +89,13 @@ def test_keys_are_shown_and_not_obeyed() -> None:
     assert "script" not in page.tags
     assert '<script>alert("1")</' in page.text
     assert r"'new\nline/'" in page.text
+
+
+def test_a_side_is_shown_and_not_obeyed() -> None:
+    sides = {"source": f"s3://one/{MARKUP}", "destination": f"s3://two/{MARKUP}"}
+    page = Page(as_html(msgspec.structs.replace(rich(), **sides)))
+    assert "script" not in page.tags
+    assert all(side in page.text for side in sides.values())
 
 
 def test_the_page_says_what_the_estimate_says() -> None:
