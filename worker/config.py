@@ -349,6 +349,14 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
             add_option(group, setting.name)
 
 
+def add_destination(parser: argparse.ArgumentParser) -> None:
+    """Offer DESTINATION and its options alone."""
+    location, *settings = SIDES["destination"]
+    parser.add_argument(location.name, metavar=location.metavar, nargs="?", help=_help(location))
+    for setting in settings:
+        add_option(parser, setting.name)
+
+
 def add_copies(parser: argparse.ArgumentParser) -> None:
     """Offer the options that say how objects are copied."""
     group = parser.add_argument_group("copies")
@@ -370,6 +378,15 @@ def transfer(options: argparse.Namespace) -> Transfer:
     ):
         raise UsageError(f"{source.uri} and {destination.uri} overlap: copies would be copied again")
     return Transfer(source, destination, _copies(options))
+
+
+def destination(options: argparse.Namespace) -> Endpoint:
+    """The destination that the options name.
+
+    Raises:
+        UsageError: none is named, or malformed.
+    """
+    return _endpoint(options, "destination")
 
 
 def _copies(options: argparse.Namespace) -> Options:
