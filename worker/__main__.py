@@ -7,7 +7,7 @@ import gc
 import importlib.metadata
 import sys
 
-from worker.commands import copy, plan, release, settings, submit, verify, work
+from worker.commands import copy, plan, release, settings, submit, uploads, verify, work
 from worker.commands import list as listing
 from worker.commands.parsing import Parser
 from worker.core import errors
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     version = importlib.metadata.version("fleetcopy")
     parser.add_argument("--version", action="version", version=f"fleetcopy {version}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (copy, listing, plan, submit, work, verify, release, settings):
+    for command in (listing, plan, copy, submit, work, verify, uploads, release, settings):
         command.offer(commands)
     return parser
 

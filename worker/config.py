@@ -349,11 +349,11 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
             add_option(group, setting.name)
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Offer SOURCE alone, and its options."""
-    location, *settings = SIDES["source"]
+def add_side(parser: argparse.ArgumentParser, side: Side) -> None:
+    """Offer SOURCE or DESTINATION alone, and its options."""
+    location, *settings = SIDES[side]
     parser.add_argument(location.name, metavar=location.metavar, nargs="?", help=_help(location))
-    group = parser.add_argument_group("source")
+    group = parser.add_argument_group(side)
     for setting in settings:
         add_option(group, setting.name)
 
@@ -372,7 +372,7 @@ def transfer(options: argparse.Namespace) -> Transfer:
         UsageError: a side is not named or malformed, source and destination overlap, or options do not go
             together.
     """
-    source, destination = _endpoint(options, "source"), _endpoint(options, "destination")
+    source, destination = endpoint(options, "source"), endpoint(options, "destination")
     same_bucket = (source.bucket, source.endpoint_url) == (destination.bucket, destination.endpoint_url)
     if same_bucket and (
         source.prefix.startswith(destination.prefix) or destination.prefix.startswith(source.prefix)
@@ -381,21 +381,17 @@ def transfer(options: argparse.Namespace) -> Transfer:
     return Transfer(source, destination, _copies(options))
 
 
-def source(options: argparse.Namespace) -> Endpoint:
-    """The source that the options name.
-
-    Raises:
-        UsageError: none is named, or it is malformed.
-    """
-    return _endpoint(options, "source")
-
-
 def _copies(options: argparse.Namespace) -> Options:
     values = {setting.name: resolve(options, setting.name).value for setting in SETTINGS_OF_COPIES}
     return check(msgspec.convert({name.replace("-", "_"): value for name, value in values.items()}, Options))
 
 
-def _endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
+def endpoint(options: argparse.Namespace, side: Side) -> Endpoint:
+    """One side, as the options name it.
+
+    Raises:
+        UsageError: it is not named, or malformed.
+    """
     location = text(options, side)
     if location is None:
         name = side.upper()

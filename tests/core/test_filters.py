@@ -1,4 +1,4 @@
-"""Which objects a transfer is about, and the sizes and ages in which a person says so."""
+"""Which objects a transfer is about."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given
 from tests.core import keys, properly, ref
 from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.model import ObjectRef
-from worker.core.quantities import parse_age, parse_size
 
 ONE = msgspec.structs.replace(ref("in/2024/a b.gz", 1_000), last_modified=500)
 
@@ -71,41 +70,3 @@ def test_pairs_that_the_transfer_is_not_about_are_left_out() -> None:
     # Of what is at the destination alone, nothing but the name can be asked.
     assert list(sieve.pairs(PAIRS, "out/")) == [PAIRS[0], PAIRS[3]]
     assert list(Sieve(EVERYTHING, "in/").pairs(PAIRS, "out/")) == PAIRS
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("17", 17),
-        ("1K", 1_024),
-        ("64KiB", 65_536),
-        ("64kb", 65_536),
-        ("1.5M", 1_572_864),
-        ("5G", 5 * 1024**3),
-        ("2TiB", 2 * 1024**4),
-        ("1P", 1024**5),
-        ("8B", 8),
-    ],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "K", "-1", "1 K", "1X", "1e3", "1.", "½"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size: write"):
-        parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("5m", 300), ("12h", 43_200), ("1.5d", 129_600), ("2w", 1_209_600)]
-)
-def test_ages(text: str, seconds: float) -> None:
-    assert parse_age(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "5", "d", "-1d", "1y", "1 d"])
-def test_what_is_no_age(text: str) -> None:
-    with pytest.raises(ValueError, match="is no age: write"):
-        parse_age(text)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.core import ONE_MD5, OTHER_MD5, properly, ref
 from worker.core.compare import Comparison
 from worker.core.model import LARGEST_PUT, ObjectRef
+from worker.core.parts import FAN_OUT_ABOVE
 from worker.core.plan import Action, Step
-from worker.core.tally import FAN_OUT_ABOVE, MOVED, Fate, Parts, Tally, hints_for, part_count, parts_of
+from worker.core.tally import MOVED, Fate, Parts, Tally
 
 GIB = 1024**3
 MIB = 1024**2
@@ -77,47 +78,6 @@ def test_an_object_moves_whole_or_in_parts(size: int, etag: str, kind: str, part
     tally, _ = tallied(Step(Action.COPY, ref("a", size, etag)))
     assert tally.in_one == ({"STANDARD": parts} if kind == "one" else {})
     assert tally.fanned_out == ({"STANDARD": parts} if kind == "many" else {})
-
-
-@pytest.mark.parametrize(
-    ("etag", "parts"),
-    [
-        (ONE_MD5, 0),
-        (f"{ONE_MD5}-1", 1),
-        (f"{ONE_MD5}-10000", 10_000),
-        (f"{ONE_MD5}-10001", 0),
-        (f"{ONE_MD5}-123456789012345678901234567890", 0),
-        (f"{ONE_MD5}-0", 0),
-        (f"{ONE_MD5}-", 0),
-        (f"{ONE_MD5}-x", 0),
-        (f"{ONE_MD5}_2", 0),
-        ("", 0),
-    ],
-)
-def test_an_etag_tells_how_many_parts_there_were(etag: str, parts: int) -> None:
-    assert part_count(etag) == parts
-
-
-@pytest.mark.parametrize(
-    ("size", "parts"),
-    [(0, 1), (1, 1), (64 * MIB, 1), (64 * MIB + 1, 2), (640_000 * MIB, 10_000), (48 * 1024 * GIB, 10_000)],
-)
-def test_where_the_etag_does_not_tell_the_size_does(size: int, parts: int) -> None:
-    assert parts_of(ref("a", size)) == parts
-
-
-@pytest.mark.parametrize(
-    ("size", "parts", "hints"),
-    [
-        (2 * GIB, 3, 3),
-        (3 * GIB, 48, 16),
-        (64 * 1_000 * MIB, 1_000, 46),
-        (40_000 * GIB, 10_000, 10_000),
-        (GIB + 1, 1, 1),
-    ],
-)
-def test_hints_spread_the_parts_or_are_half_a_minute_each(size: int, parts: int, hints: int) -> None:
-    assert hints_for(size, parts) == hints
 
 
 def test_sizes_are_kept_by_power_of_two() -> None:

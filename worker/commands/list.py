@@ -24,7 +24,7 @@ from worker.screen import bar
 def offer(commands: Commands) -> None:
     """Offer the command."""
     command = add(commands, "list", _list, "list a bucket in key order, as JSON lines")
-    config.add_source(command)
+    config.add_side(command, "source")
     command.add_argument(
         "--output",
         metavar="PLACE",
@@ -42,7 +42,7 @@ def offer(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    source, place = config.source(options), options.output
+    source, place = config.endpoint(options, "source"), options.output
     packing = options.compress or SUFFIXES.get(PurePosixPath(place).suffix, "none")
     check(packing)
     bucket = Bucket(source, "source", payer=bool(config.resolve(options, "request-payer").value))

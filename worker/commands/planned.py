@@ -108,7 +108,7 @@ def filters(options: argparse.Namespace) -> Filters:
         text: str | None = getattr(options, name)
         try:
             return None if text is None else reading(text)
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
 
     smallest, largest = read("min_size", parse_size), read("max_size", parse_size)

@@ -96,13 +96,18 @@ def hints(task: LargeTask, there: Collection[int]) -> Iterator[PartTask]:
     upload, ref = task.upload, task.ref
     assert upload
     total = count(ref.size, upload.part_size)
-    work = DEFAULT_LIMITS.seconds * DEFAULT_LIMITS.bytes_per_second
-    step = max(1, min(int(work // upload.part_size), math.ceil(total / _SPREAD)))
+    step = parts_a_hint(total, upload.part_size)
     plain = Upload(upload.id, upload.part_size, upload.checksum, upload.own)
     for first in range(upload.hinted + 1, total + 1, step):
         last = min(first + step - 1, total)
         if any(number not in there for number in range(first, last + 1)):
             yield PartTask(task.transfer, ref, plain, first, last)
+
+
+def parts_a_hint(total: int, part_size: int) -> int:
+    """How many of an object's parts one hint names: half a minute's work, or what spreads them."""
+    work = DEFAULT_LIMITS.seconds * DEFAULT_LIMITS.bytes_per_second
+    return max(1, min(int(work // part_size), math.ceil(total / _SPREAD)))
 
 
 def next_look(left: int, looks: int) -> int:

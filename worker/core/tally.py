@@ -13,22 +13,13 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from worker.core.compare import Comparison
-from worker.core.model import LARGEST_PUT, ObjectRef, is_md5
-from worker.core.pack import DEFAULT_LIMITS
+from worker.core.large import parts_a_hint
+from worker.core.model import ARCHIVES, ObjectRef
+from worker.core.parts import FAN_OUT_ABOVE, count, is_large, part_size, parts_in
 from worker.core.plan import Action, Step
 from worker.core.prefixes import Prefixes
 
-ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Storage classes that cannot be read before a restore (S3 User Guide, "Working with archived objects")."""
-
-FAN_OUT_ABOVE = 1024**3
-"""Bytes above which a multipart object is copied by many workers at once."""
-
 _MD5_LENGTH = 32
-_MOST_PARTS = 10_000
-_PART = 64 * 1024**2
-_SPREAD = 16
-"""Hints to an object at least, where it has so many parts."""
 
 _BIT_LENGTHS = 66
 """More than the sizes of objects have."""
@@ -102,7 +93,7 @@ class Tally:
             size, storage_class = ref.size, ref.storage_class
             if action is not Action.COPY:
                 classes = equal if action is Action.EQUAL else refused[action is Action.TOO_LARGE]
-            elif storage_class in ARCHIVED:
+            elif storage_class in ARCHIVES:
                 classes = archived
             elif step.comparison is None:
                 classes = copy
@@ -156,30 +147,9 @@ class Tally:
 
     def _count_parts(self, ref: ObjectRef) -> None:
         """Count the object where it is copied in parts."""
-        single = is_md5(ref.etag) and ref.size <= LARGEST_PUT
-        fans_out = not single and ref.size > FAN_OUT_ABOVE
-        if fans_out or part_count(ref.etag):
-            kind, parts = self.fanned_out if fans_out else self.in_one, parts_of(ref)
-            hints = hints_for(ref.size, parts) if fans_out else 0
+        fans_out, own = is_large(ref), parts_in(ref.etag)
+        if fans_out or own:
+            kind, size = self.fanned_out if fans_out else self.in_one, part_size(ref.size)
+            parts = own or count(ref.size, size)
+            hints = -(-parts // parts_a_hint(parts, -(-ref.size // own) if own else size)) if fans_out else 0
             kind[ref.storage_class] = kind.get(ref.storage_class, Parts()) + Parts(1, parts, hints)
-
-
-def part_count(etag: str) -> int:
-    """Parts that an object was uploaded in, by its ETag (`...-N`); 0 where that does not tell."""
-    mark, number = etag[_MD5_LENGTH : _MD5_LENGTH + 1], etag[_MD5_LENGTH + 1 :]
-    if mark != "-" or not number.isdecimal() or len(number) > len(str(_MOST_PARTS)):
-        return 0
-    return int(number) if int(number) <= _MOST_PARTS else 0
-
-
-def parts_of(ref: ObjectRef) -> int:
-    """Parts that an object is copied in: as many as it was uploaded in, else as its size wants."""
-    size = max(_PART, -(-ref.size // _MOST_PARTS))
-    return part_count(ref.etag) or max(1, -(-ref.size // size))
-
-
-def hints_for(size: int, parts: int) -> int:
-    """Messages that name an object's parts to other workers, each about as much work as a pack."""
-    work = int(DEFAULT_LIMITS.seconds * DEFAULT_LIMITS.bytes_per_second)
-    step = min(work // -(-size // parts), -(-parts // _SPREAD))
-    return -(-parts // max(1, step))
