@@ -12,7 +12,7 @@ from random import Random
 from xml.etree.ElementTree import ParseError
 
 from worker.aws.http import Buffers, Limits, Watch
-from worker.aws.wire import Request, Site
+from worker.aws.wire import LISTING, Request, Site
 from worker.core.errors import ListingError, ServiceUnavailableError, Side, UsageError
 from worker.core.model import Endpoint
 from worker.core.page import MOST_KEYS, Cursor, Page, parse_page
@@ -79,7 +79,7 @@ class Pages:
     def _request(self, cursor: Cursor, most: int, cancel: Cancellation) -> Request:
         query = [
             ("encoding-type", "url"),
-            ("list-type", "2"),
+            LISTING,
             ("max-keys", str(most)),
             ("prefix", cursor.prefix),
         ]

@@ -41,6 +41,9 @@ from worker.core.model import Endpoint
 from worker.core.refusal import LONGEST_BODY, Cure, Refusal, advice, cure, refusal
 from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
 
+LISTING = ("list-type", "2")
+"""Parameter of a request for a page of a bucket's listing."""
+
 COPY_SOURCE = "x-amz-copy-source"
 """Header that names what S3 shall copy."""
 
@@ -258,8 +261,8 @@ class Site:
         return Reply(answer.head, text)
 
     def where(self, request: Request) -> Where:
-        """What a request is about, for its errors; without a key, it asks for a page of the listing."""
-        if not request.key:
+        """What a request is about, for its errors; without a key, it lists, or asks for a configuration."""
+        if not request.key and LISTING in request.query:
             return Where(f"list {self._side} {self._endpoint.uri}", self._side)
         action = {"GET": "read", "HEAD": "look at"}.get(request.method, "write")
         if COPY_SOURCE in request.headers:

@@ -17,6 +17,7 @@ from worker.commands.planned import (
     filters,
     has_digest_etags,
     left_alone,
+    listed,
     offer_comparison,
     offer_filters,
 )
@@ -76,8 +77,8 @@ def _copy(options: argparse.Namespace) -> int:
         submit(
             transfer,
             hub,
-            source=source.list(),
-            destination=destination.list(),
+            source=listed(source),
+            destination=listed(destination),
             digests=has_digest_etags(source, destination),
             random=Random(),  # noqa: S311 - an order of tasks, no secret
             filters=wanted,

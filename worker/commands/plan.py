@@ -11,7 +11,7 @@ from worker.aws import session
 from worker.aws.s3 import Bucket, sides
 from worker.commands.listings import offer_listings, saved_listing
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import filters, has_digest_etags, offer_comparison, offer_filters
+from worker.commands.planned import filters, has_digest_etags, listed, offer_comparison, offer_filters
 from worker.core import report
 from worker.core.compare import Criterion
 from worker.core.cost import Prices
@@ -101,8 +101,8 @@ def _plan(options: argparse.Namespace) -> int:
     with bar("planning") as shown:
         found, submission = tally(
             transfer,
-            source=saved or source.list(),
-            destination=None if options.no_destination else destination.list(),
+            source=saved or listed(source),
+            destination=None if options.no_destination else listed(destination),
             digests=has_digest_etags(*looked_at),
             live=not saved,
             filters=wanted,

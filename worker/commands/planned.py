@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from worker.aws.s3 import Bucket
 from worker.core.compare import CAN_MISS, Criterion
 from worker.core.errors import UsageError
 from worker.core.filters import Filters
+from worker.core.keyrange import KeyRange
+from worker.core.model import ObjectRef
 from worker.core.options import Options
 from worker.core.plan import Action, Step
 from worker.core.quantities import parse_age, parse_size
 from worker.core.text import printable
+from worker.flow.list import Listing, refs
 
 WHY = {
     Action.TOO_LARGE: "over 48.8 TiB, the most that S3 takes; it is left alone",
     Action.UNNAMEABLE: "its destination key would be empty or over 1,024 bytes; choose another prefix",
 }
 """Why the plan leaves an object alone."""
+
+
+def listed(bucket: Bucket, after: str = "") -> Iterator[ObjectRef]:
+    """A bucket's objects after a key, in key order, listed by many threads at once."""
+    with Listing(bucket.pages, bucket.endpoint.prefix, KeyRange(after)) as listing:
+        yield from refs(listing)
 
 
 def has_digest_etags(*buckets: Bucket) -> bool:

@@ -22,6 +22,7 @@ from worker.commands.planned import (
     filters,
     has_digest_etags,
     left_alone,
+    listed,
     offer_comparison,
     offer_filters,
 )
@@ -104,8 +105,8 @@ def _list(options: argparse.Namespace) -> int:
         counts = submit(
             transfer,
             queue,
-            source=_after(saved, after) if saved else source.list(after),
-            destination=destination.list(transfer.destination_key(after) if after else ""),
+            source=_after(saved, after) if saved else listed(source, after),
+            destination=listed(destination, transfer.destination_key(after) if after else ""),
             digests=has_digest_etags(destination) if saved else has_digest_etags(source, destination),
             random=Random(),  # noqa: S311 - an order of tasks, no secret
             filters=wanted,
@@ -116,10 +117,10 @@ def _list(options: argparse.Namespace) -> int:
         )
     if place:
         place.write(checkpoint.encode(msgspec.structs.replace(begun, complete=True)))
-    listed = sum(counts[action] for action in Action)
+    total = sum(counts[action] for action in Action)
     parts = ", ".join(f"{counts[action]:,} {action}" for action in Action)
     sent = "would send" if options.dry_run else "sent"
-    print(f"listed {listed:,} objects{f' after {after!r}' if after else ''}: {parts}")
+    print(f"listed {total:,} objects{f' after {after!r}' if after else ''}: {parts}")
     print(f"{sent} {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")
     return 1 if any(counts[action] for action in WHY) else 0
 

@@ -16,7 +16,7 @@ from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
 from worker.aws.wire import trust
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import filters, has_digest_etags, offer_filters
+from worker.commands.planned import filters, has_digest_etags, listed, offer_filters
 from worker.core.model import Transfer
 from worker.core.text import printable
 from worker.core.verdict import Finding, Match, Verdict
@@ -55,8 +55,8 @@ def _verify(options: argparse.Namespace) -> int:
     with bar("verifying") as shown:
         verdict = verify(
             transfer,
-            source=source.list(),
-            destination=destination.list(),
+            source=listed(source),
+            destination=listed(destination),
             digests=has_digest_etags(source, destination),
             on_finding=lambda one: shown.write((_json if options.json else _text)(one), file=sys.stdout),
             on_progress=shown.update,
