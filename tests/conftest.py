@@ -1,4 +1,4 @@
-"""What all tests share: one embedded AWS for each process of a run, and the guard that keeps it on loopback."""
+"""What tests share: an embedded AWS for each process of a run, and the guard that keeps all on loopback."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ RESERVE = 20
 """Tasks that are left when the last notice is given, so that there is work for all until it is seen."""
 
 NOTICE_SECONDS = 12
-REMAINDER_SECONDS = 5
+REMAINDER_SECONDS = 10
+"""Until a remainder is in other hands, on a busy machine too; a lease that nobody gives back lasts two minutes."""
 
 
 class Instance:
