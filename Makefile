@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 LOCALSTACK := .venv-localstack/.ready
+# Three tests at a time, for most of them wait; those that share a server, in one process.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadgroup
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,10 +23,10 @@ demo: $(READY) ## a Spot Fleet moves a bucket on the embedded AWS, losing two in
 	@$(BIN)/python -m tests.demo
 
 test: $(READY) ## the tests, within five minutes
-	@$(BIN)/python -m pytest -q -m "not slow and not boot"
+	@$(PYTEST) -m "not slow and not boot"
 
 test-all: lint types servers $(READY) .venv-checkov/.ready ## lint, types, and every test but the boot
-	@$(BIN)/python -m pytest -q -m "not boot"
+	@$(PYTEST) -m "not boot"
 
 test-boot: $(READY) ## boot the stack's instances under a real systemd; as root, needs debootstrap and systemd-container
 	@$(BIN)/python -m tests.boot

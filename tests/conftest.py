@@ -1,4 +1,4 @@
-"""What all tests share: one embedded AWS for the run, and the guard that keeps the run on loopback."""
+"""What tests share: an embedded AWS for each process of a run, and the guard that keeps all on loopback."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ import pytest
 from tests import guard
 from tests.cloud import Cloud, Queues
 
-_LOG = Path(tempfile.mkdtemp(prefix="fleetcopy-tests-")) / "refused.log"
-os.environ[guard.LOG] = str(_LOG)
+_SHARES_A_RUN = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether this process runs some of the tests of another, whose log it has inherited."""
+
+if not _SHARES_A_RUN:
+    os.environ[guard.LOG] = str(Path(tempfile.mkdtemp(prefix="fleetcopy-tests-")) / "refused.log")
+_LOG = Path(os.environ[guard.LOG])
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 guard.install()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run in which a process reached for what is not loopback, and a CI run that skipped a test."""
+    if _SHARES_A_RUN:
+        return
     refused = _LOG.read_text() if _LOG.exists() else ""
     shutil.rmtree(_LOG.parent, ignore_errors=True)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -204,6 +204,12 @@ def test_a_body_that_ends_early_stores_nothing(cloud: Cloud, bucket: str) -> Non
     assert cloud.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
+@pytest.mark.parametrize("length", [0, 1])
+def test_whoever_asks_whether_to_go_on_is_told_to(cloud: Cloud, bucket: str, length: int) -> None:
+    head = f"PUT /{bucket}/k HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+    assert raw(cloud, head.encode() + b"x" * length).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def test_a_default_checksum_is_kept_only_where_switched_on(cloud: Cloud, bucket: str) -> None:
     head = f"PUT /{bucket}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx".encode()
     s3 = cloud.client("s3")

@@ -56,11 +56,10 @@ def test_a_drain_leaves_nothing_undone_and_nothing_done_twice(cloud: Cloud) -> N
 
 
 @pytest.mark.slow
-def test_drains_at_many_moments() -> None:
-    for number in range(ROUNDS):
-        seed = SEED + number
-        with Cloud() as cloud:  # its memory holds every object of a round
-            print(f"round {number}, seed {seed}:", run_round(cloud, Random(seed)), flush=True)
+@pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
+def test_drains_at_many_moments(seed: int) -> None:
+    with Cloud() as cloud:  # its memory holds every object of a round
+        print(f"seed {seed}:", run_round(cloud, Random(seed)))
 
 
 def test_a_drain_stops_a_transfer_that_would_outlast_it(cloud: Cloud) -> None:

@@ -75,8 +75,7 @@ def test_a_kill_costs_nothing_but_time(cloud: Cloud) -> None:
 
 
 @pytest.mark.slow
-def test_kills_at_many_moments() -> None:
-    for number in range(ROUNDS):
-        seed = SEED + number
-        with Cloud() as cloud:  # its memory holds every object of a round
-            print(f"round {number}, seed {seed}:", run_round(cloud, Random(seed)), flush=True)
+@pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
+def test_kills_at_many_moments(seed: int) -> None:
+    with Cloud() as cloud:  # its memory holds every object of a round
+        print(f"seed {seed}:", run_round(cloud, Random(seed)))

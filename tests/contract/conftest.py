@@ -33,8 +33,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     needed = getattr(metafunc.function, "needs", ())
     able = [name for name, abilities in ABILITIES.items() if abilities.issuperset(needed)]
-    servers = [pytest.param(name, marks=[] if name == EMBEDDED else [pytest.mark.slow]) for name in able]
+    servers = [pytest.param(name, marks=[] if name == EMBEDDED else on_real(name)) for name in able]
     metafunc.parametrize("server", servers, indirect=True, scope="session")
+
+
+def on_real(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of what needs a real server, of which a run has one: all of it is one process's."""
+    return [pytest.mark.slow, pytest.mark.xdist_group(name)]
 
 
 @pytest.fixture(scope="session")

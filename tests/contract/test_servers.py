@@ -147,7 +147,7 @@ with running(sys.argv[1]) as server:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in REAL])
 def test_a_server_ends_with_a_killed_parent(name: str) -> None:
     if reason := missing(name):
         pytest.skip(reason)
