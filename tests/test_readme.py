@@ -18,7 +18,6 @@ from tests.cloud.fleet import Fleet
 
 README = ROOT / "README.md"
 BIN = Path(sys.executable).parent
-COMMANDS = ("copy", "submit", "work", "verify", "release build", "release publish")
 MARK = "\x1e"
 BASH = "/bin/bash"
 CHECKOUT = (
@@ -48,11 +47,7 @@ def generated(name: str) -> str:
     """What the README's section `name` must hold."""
     if name == "config":
         return f"```text\n$ fleetcopy config\n{run('fleetcopy', 'config')}```\n"
-    pages = [
-        f"$ fleetcopy {command} --help\n{run('fleetcopy', *command.split(), '--help')}"
-        for command in COMMANDS
-    ]
-    return "```text\n" + "\n".join(pages) + "```\n"
+    return f"```text\n$ fleetcopy --help\n{run('fleetcopy', '--help')}```\n"
 
 
 def steps(text: str) -> list[tuple[str, str]]:
@@ -106,6 +101,10 @@ def play(name: str, cloud: Cloud, folder: Path) -> None:
 
 def test_the_commands_on_one_machine_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
     play("one machine", cloud, tmp_path)
+
+
+def test_the_commands_with_listings_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
+    play("listings", cloud, tmp_path)
 
 
 def test_the_commands_by_hand_print_what_is_shown(cloud: Cloud, tmp_path: Path) -> None:
