@@ -53,7 +53,7 @@ RESERVE = 20
 
 NOTICE_SECONDS = 12
 REMAINDER_SECONDS = 10
-"""Until a remainder is in other hands, on a busy machine too; a lease that nobody gives back lasts two minutes."""
+"""Until a remainder is in other hands, on a busy machine too; a lease that lapses takes two minutes."""
 
 
 class Instance:
@@ -255,8 +255,8 @@ def test_interruptions_at_many_moments(fleet: int) -> None:
         print(f"seed {seed}: {len(some[0])} interruptions in {time.monotonic() - began:.0f} s", flush=True)
         if len(drains) >= share:
             break
+    # A worker asks for more as soon as fewer than four are in hand, and then has ten that wait.
+    assert len(waits) > share / 2
     print(figures("drains", drains), figures("remainders", waits), sep="\n", flush=True)
     assert max(drains) < NOTICE_SECONDS
     assert max(waits) < REMAINDER_SECONDS
-    # A worker asks for more work while four objects are in hand, and then has up to ten that wait.
-    assert len(waits) > share / 2
