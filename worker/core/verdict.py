@@ -46,10 +46,7 @@ def findings(
             assert destination is not None
             yield Finding(Match.EXTRA, destination.key, "not at the source")
         elif destination is None:
-            archived = (
-                f"; {source.storage_class}: restore it first" if source.storage_class in ARCHIVES else ""
-            )
-            yield Finding(Match.MISSING, source.key, f"not at the destination{archived}")
+            yield Finding(Match.MISSING, source.key, _why_missing(source))
         else:
             match = _MATCH[compare_refs(source, destination, digests=digests)]
             yield Finding(match, source.key, "" if match is Match.EQUAL else _why(source, destination))
