@@ -171,6 +171,8 @@ class World:
         self.dead_letters = 0
         self.turns = 0
         self.events = Counter[str]()
+        self.loss = 0.1
+        """Of a hint's deliveries."""
         self.fences = self.conditional = self.sends_first = True
         self._numbers = 0
         self._actor: Actor | None = None
@@ -295,7 +297,7 @@ class World:
     # Queue and workers.
 
     def _deliver(self, actor: Actor, message: Message) -> None:
-        if message.body.startswith('{"v":1,"kind":"part"') and self._may("lose", 0.1):
+        if message.body.startswith('{"v":1,"kind":"part"') and self._may("lose", self.loss):
             self.queue.remove(message)
             return
         if self._may("late", 0.1):
@@ -533,6 +535,20 @@ def test_whatever_happens_the_object_arrives_whole_and_no_upload_is_left() -> No
 def test_ten_thousand_interleavings_more() -> None:
     first = SEED + 600
     print(f"seeds {first} to {first + 9_999}: {dict(interleave(range(first, first + 10_000)))}")
+
+
+def test_an_object_of_which_no_part_arrives_is_given_up_and_leaves_no_upload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.core.large._MOST_STALLS", 2)
+    for seed in range(20):
+        world = World(seed)
+        world.mischief = dict.fromkeys(world.mischief, 0) | {"lose": 1_000}
+        world.loss = 1.0
+        with pytest.raises(ViolationError, match="an object was given up"):
+            world.run()
+        assert not world.live
+        assert world.published is None
 
 
 # The proof that it can fail: each of these breaks one rule of the protocol.
