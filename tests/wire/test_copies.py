@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from threading import Event
 
 import msgspec
 import pytest
@@ -12,8 +13,10 @@ from tests.wire import AUTO, KEY, between, bring, copy, listed
 from tests.wire.peer import OK, Exchange, Peer, Script, answer, error, says
 from worker.aws.transfer import WireTransferrer
 from worker.core import errors
+from worker.core.message import Upload
 from worker.core.model import Kind, Outcome, Proof
 from worker.core.options import Options
+from worker.core.parts import Part
 from worker.core.transferrer import Copied
 
 BODY = b"some bytes"
@@ -160,3 +163,34 @@ def test_two_endpoints_are_not_one(peer: Peer) -> None:
         transferrer = between(other.url, peer.url, options=Options())
         assert copy(transferrer, listed(other)) == Copied(len(BODY), Proof.MD5)
     assert not [head for head in peer.heads if "x-amz-copy-source" in head.headers]
+
+
+def test_a_part_names_version_and_range(peer: Peer) -> None:
+    peer.next("PUT", result(OTHER, name="CopyPartResult"))
+    ref = msgspec.structs.replace(listed(peer), version_id="v")
+    part = within(peer).multipart.put(ref, Upload("an id", 4, "", own=True), 2, Event())
+    assert part == Part(2, OTHER, 4)
+    (sent,) = [head for head in peer.heads if head.method == "PUT"]
+    assert sent.target == "/destination/a%20key?partNumber=2&uploadId=an%20id"
+    assert sent.headers["x-amz-copy-source"] == "/source/a%20key?versionId=v"
+    assert sent.headers["x-amz-copy-source-if-match"] == f'"{ref.etag}"'
+    assert sent.headers["x-amz-copy-source-range"] == "bytes=4-7"
+
+
+def test_a_part_that_is_all_of_the_object_names_no_range(peer: Peer) -> None:
+    peer.next("PUT", result(OTHER, name="CopyPartResult"))
+    within(peer).multipart.put(listed(peer), Upload("id", 100, "", own=True), 1, Event())
+    (sent,) = [head for head in peer.heads if head.method == "PUT"]
+    assert "x-amz-copy-source-range" not in sent.headers
+
+
+def test_a_head_leaves_its_connection_ready(peer: Peer) -> None:
+    peer.scripts["GET"].pop()
+    peer.next("GET", says(answer(200, {}, b"<WebsiteConfiguration/>")))
+    peer.next("PUT", *[result(listed(peer).etag)] * 2)
+    transferrer = within(peer)
+    for _ in range(2):
+        copy(transferrer, listed(peer))
+    heads = [head.connection for head in peer.heads if head.method == "HEAD"]
+    assert len(heads) == 2
+    assert len(set(heads)) == 1
