@@ -3,8 +3,8 @@
 Workers, queue and S3 are played by one scheduler that a seed decides. Every call of S3 is a point at which it
 may turn to something else: let another worker go on, stall this one, kill it before or after the effect, fail
 the call, overwrite the source with as many bytes (or with what it has held before) or delete it, deliver a
-message twice, late, or (a hint) never. A part under way when its upload is aborted may still arrive; S3 lists
-what has arrived, until it is aborted again.
+message twice, late, or (a hint) never, or copy the object by other means. A part under way when its upload is
+aborted may still arrive; S3 lists what has arrived, until it is aborted again.
 
 Always: the destination is absent or one whole version that the source held, and never an older one than
 before. In the end: nothing is left in the queue, every owner has come to an end, and no upload survives.
@@ -139,6 +139,10 @@ class Message(msgspec.Struct):
     receipts: int = 0
 
 
+Read = tuple[int, int]
+"""What was read of the source: its version, and how many it had held by then."""
+
+
 class World:
     """One interleaving: S3, queue, workers, clock; also a `core.transferrer.Multipart`.
 
@@ -157,15 +161,15 @@ class World:
         self.held = [1]
         """What the source has held, one after the other."""
         self.published: tuple[int, str] | None = None
-        """The destination: version of the source, ETag."""
-        self.live: dict[str, dict[int, int]] = {}
-        """Uploads, as version by part."""
-        self.left: dict[str, dict[int, int]] = {}
+        """The destination: when the source held what it holds, ETag."""
+        self.live: dict[str, dict[int, Read]] = {}
+        """Uploads, as what was read by part."""
+        self.left: dict[str, dict[int, Read]] = {}
         """What has arrived in aborted uploads."""
         self.completed: set[str] = set()
         """Uploads that have become objects."""
-        self.landings: list[tuple[float, str, int, int]] = []
-        """Parts of dead workers that may still arrive: until when, upload, number, version."""
+        self.landings: list[tuple[float, str, int, Read]] = []
+        """Parts of dead workers that may still arrive: until when, upload, number, what was read."""
         self.queue: list[Message] = []
         self.ends: Counter[Kind] = Counter()
         self.dead_letters = 0
@@ -184,6 +188,7 @@ class World:
             "fail": random.choice([0, 1, 3]),
             "stall": random.choice([0, 1, 3]),
             "overwrite": random.choice([0, 0, 1, 2]),
+            "rival": random.choice([0, 0, 0, 1]),
             "delete": random.choice([0] * 9 + [1]),
             "twice": random.choice([0, 1, 3]),
             "late": random.choice([0, 2]),
@@ -239,9 +244,8 @@ class World:
             choices.append(partial(self._advance, later))
         if self.landings and (not choices or self.random.random() < 0.1):
             choices = [self._land]
-        # What is stalled goes on at the latest when there is nothing else to do.
-        if not choices:
-            choices += [partial(self._resume, actor) for actor in ACTORS if actor.busy]
+        if not choices and any(actor.busy for actor in ACTORS):
+            choices.append(lambda: None)  # time for mischief, until what is stalled goes on
         if not choices:
             return False
         self._mischief()
@@ -276,6 +280,9 @@ class World:
             self.source = self.random.choice([self.version + 1] * 2 + [1])
             self.version = max(self.version, self.source)
             self.held.append(self.source)
+        if self.source is not None and self._may("rival", 0.03):
+            read = self.source, len(self.held)
+            self._publish(dict.fromkeys(range(1, self.parts_planned + 1), read))
         if self._may("delete", 0.01):
             self.source = None
 
@@ -398,6 +405,7 @@ class World:
         assert actor
         with self._call():
             version = self._read(ref, fenced=True)
+            read = version, len(self.held)
         try:
             with self._call():
                 if upload.id not in self.live:
@@ -406,27 +414,27 @@ class World:
             self._pause()
         except (Killed, ServiceUnavailableError):
             if actor.lands_by is not None:
-                self.landings.append((actor.lands_by, upload.id, number, version))
+                self.landings.append((actor.lands_by, upload.id, number, read))
             raise
         finally:
             actor.lands_by = None
-        self._arrive(upload.id, number, version)
+        self._arrive(upload.id, number, read)
         self._pause()
         return self.part(version, number)
 
     def _land(self) -> None:
         landing = self.random.choice(self.landings)
         self.landings.remove(landing)
-        _, upload_id, number, version = landing
+        _, upload_id, number, read = landing
         if self.random.random() < 0.7:
-            self._arrive(upload_id, number, version)
+            self._arrive(upload_id, number, read)
 
-    def _arrive(self, upload_id: str, number: int, version: int) -> None:
+    def _arrive(self, upload_id: str, number: int, read: Read) -> None:
         """A part that was under way is there, whatever has become of its upload, unless that is an object."""
         if upload_id in self.live:
-            self.live[upload_id][number] = version
+            self.live[upload_id][number] = read
         elif upload_id not in self.completed:
-            self.left.setdefault(upload_id, {})[number] = version
+            self.left.setdefault(upload_id, {})[number] = read
             self.events["late part"] += 1
 
     def parts(self, ref: ObjectRef, upload: Upload, first: int, last: int) -> list[Part]:
@@ -438,7 +446,9 @@ class World:
                 there = self.left.get(upload.id)
             if there is None:
                 raise UploadGoneError("404")
-            return [self.part(there[number], number) for number in sorted(there) if first <= number <= last]
+            return [
+                self.part(there[number][0], number) for number in sorted(there) if first <= number <= last
+            ]
 
     def complete(
         self,
@@ -462,18 +472,16 @@ class World:
             del self.live[upload.id]
             self.completed.add(upload.id)
 
-    def _publish(self, there: dict[int, int]) -> None:
-        versions = set(there.values())
+    def _publish(self, there: dict[int, Read]) -> None:
+        versions = {version for version, _ in there.values()}
         if len(versions) != 1 or len(there) != self.parts_planned:
             raise ViolationError(f"published a mixture: {there}")
         [version] = versions
-        if self.published and self._last_held(version) < self._last_held(self.published[0]):
-            raise ViolationError(f"version {version} has replaced {self.published[0]}")
+        moment = max(moment for _, moment in there.values())
+        if self.published and moment < self.published[0]:
+            raise ViolationError(f"what the source held {moment}th has replaced its {self.published[0]}th")
         self._numbers += 1
-        self.published = version, self.etag(version) if self.provable else f"made{self._numbers}"
-
-    def _last_held(self, version: int) -> int:
-        return max(moment for moment, held in enumerate(self.held) if held == version)
+        self.published = moment, self.etag(version) if self.provable else f"made{self._numbers}"
 
     def abort(self, ref: ObjectRef, upload_id: str) -> None:
         """See `Multipart.abort`."""
@@ -574,8 +582,6 @@ def reads_any_version(world: World) -> None:
 def publishes_over_anything(world: World) -> None:
     """Complete has no condition."""
     world.conditional = False
-    world.mischief |= {"stall": 12, "overwrite": 1, "fail": 0, "kill": 0}
-    world.queue.append(msgspec.structs.replace(world.queue[0]))
 
 
 def deletes_first(world: World) -> None:
