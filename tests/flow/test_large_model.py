@@ -520,7 +520,7 @@ def interleave(seeds: Iterable[int]) -> Counter[str]:
 
 
 def test_whatever_happens_the_object_arrives_whole_and_no_upload_is_left() -> None:
-    rounds = ROUNDS or 600
+    rounds = ROUNDS or 400
     events = interleave(range(SEED, SEED + rounds))
     print(f"seeds {SEED} to {SEED + rounds - 1}: {dict(events)}")
     if not ROUNDS:
@@ -541,7 +541,7 @@ def test_whatever_happens_the_object_arrives_whole_and_no_upload_is_left() -> No
 
 @pytest.mark.slow
 def test_ten_thousand_interleavings_more() -> None:
-    first = SEED + 600
+    first = SEED + 400
     print(f"seeds {first} to {first + 9_999}: {dict(interleave(range(first, first + 10_000)))}")
 
 
@@ -630,6 +630,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", WORLDS, ids=lambda change: change.__name__)
 def test_without_a_rule_something_goes_wrong(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[World], None]
@@ -646,6 +647,7 @@ def test_without_a_rule_something_goes_wrong(
     print(change.__name__, caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BREAKS)
 def test_without_a_decision_something_goes_wrong(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     BREAKS[name](monkeypatch)
