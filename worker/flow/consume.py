@@ -160,8 +160,8 @@ class Consumer:
             self._settle(delivery)
             return
         if message.receive_count == _SECOND and self._tasks.repeats and not isinstance(task, CopyTask):
-            # A step is much work, and the queue may deliver twice: this lease is left to end by itself. A first
-            # receiver that lives renews it, or deletes; else the third takes the step.
+            # A step is much work, and the queue may deliver twice: this lease is left to end by itself.
+            # A first receiver that lives renews it, or deletes; else the third takes the step.
             return
         delivery = Delivery(message, task, now)
         self._deliveries.append(delivery)
