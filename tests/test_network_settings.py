@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tests.conftest import Command
@@ -20,9 +21,8 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def transfer(url: str | None = None, region: str | None = None) -> Transfer:
     """Between two buckets at one place."""
-    return Transfer(
-        *(Endpoint(bucket=name, endpoint_url=url, region=region) for name in ("a-bucket", "b-bucket"))
-    )
+    source = Endpoint(bucket="a-bucket", endpoint_url=url, region=region)
+    return Transfer(source, msgspec.structs.replace(source, bucket="b-bucket"))
 
 
 @pytest.mark.parametrize(
