@@ -77,7 +77,7 @@ def test_s3_copies_by_itself_where_it_can(cloud: Cloud) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("; proofs: 300 server-side\n")
     counts = cloud.counts()
-    assert counts["s3:CopyObject"] == 300
+    assert 300 < counts["s3:CopyObject"] <= 304, "each process finds out whether conditions are heeded"
     assert counts["s3:GetBucketWebsite"] <= 2
     assert not {"s3:GetObject", "s3:PutObject", "s3:HeadObject"} & set(counts)
     all_there(trial, 300)

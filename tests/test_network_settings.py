@@ -21,8 +21,8 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def transfer(url: str | None = None, region: str | None = None) -> Transfer:
     """Between two buckets at one place."""
-    here = Endpoint(bucket="a-bucket", endpoint_url=url, region=region)
-    return Transfer(here, msgspec.structs.replace(here, bucket="b-bucket"))
+    source = Endpoint(bucket="a-bucket", endpoint_url=url, region=region)
+    return Transfer(source, msgspec.structs.replace(source, bucket="b-bucket"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def run(cloud: Cloud, *command: str) -> subprocess.CompletedProcess[str]:
         "TYPE": "s3",
         "PROVIDER": "AWS",
         "ENV_AUTH": "true",
-        "REGION": "us-east-1",
+        "REGION": REGION,
         "ENDPOINT": cloud.url,
     }
     told = {f"RCLONE_CONFIG_S3_{name}": value for name, value in remote.items()}

@@ -35,12 +35,18 @@ MOST_POLICIES = 10_240
 """Characters of all of a role's inline policies, white space apart (IAM User Guide, "IAM and STS quotas")."""
 # What each permission is asked for by, where the name of the API operation is another.
 OPERATIONS = {
+    "s3:GetBucketObjectLockConfiguration": "s3:GetObjectLockConfiguration",
+    "s3:ListBucketMultipartUploads": "s3:ListMultipartUploads",
     "s3:ListBucket": "s3:ListObjectsV2",
     "sqs:ChangeMessageVisibility": "sqs:ChangeMessageVisibilityBatch",
     "sqs:SendMessage": "sqs:SendMessageBatch",
 }
-# S3 asks for these by what is in a request, which the embedded AWS does not: a version id, tags.
-BY_CONTENT = {"s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObjectTagging"}
+# S3 asks for these by what is in a request: a version id, tags, a lock; and for the last by its being large.
+BY_CONTENT = {
+    *("s3:GetObjectVersion", "s3:GetObjectVersionTagging", "s3:PutObjectTagging"),
+    *("s3:GetObjectLegalHold", "s3:GetObjectRetention", "s3:PutObjectLegalHold", "s3:PutObjectRetention"),
+    "s3:ListMultipartUploadParts",
+}
 
 
 class Stack:
@@ -515,9 +521,24 @@ class Work:
         """Start it, with further settings."""
         return self.command.start("work", "--processes", "1", **environment)
 
-    def until_empty(self) -> subprocess.CompletedProcess[str]:
-        """Run it until the queue is empty."""
-        return self.command("work", "--processes", "1", "--until-empty", "--empty-seconds", "1")
+    def until_empty(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it until the queue is empty, with further settings."""
+        until = ("--until-empty", "--empty-seconds", "1")
+        return self.command("work", "--processes", "1", *until, **environment)
+
+
+def upload_in_parts(s3: Any, bucket: str, key: str) -> None:  # noqa: ANN401 - by name
+    """Put an object in two parts."""
+    at = {"Bucket": bucket, "Key": key}
+    upload, bodies = s3.create_multipart_upload(**at)["UploadId"], (bytes(5 * 1024**2), b"second")
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": s3.upload_part(**at, UploadId=upload, PartNumber=number, Body=body)["ETag"],
+        }
+        for number, body in enumerate(bodies, 1)
+    ]
+    s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": parts})
 
 
 @pytest.mark.slow
@@ -527,6 +548,8 @@ def test_none_of_the_roles_permissions_on_buckets_and_queues_is_idle(strict: Clo
     for key in ("in/a", "in/b", "in/c", "in/d"):
         s3.put_object(Bucket=stack.source, Key=key, Body=key.encode(), Tagging="colour=red")
     s3.put_object(Bucket=stack.destination, Key="out/b", Body=b"older")
+    upload_in_parts(s3, stack.source, "in/parts")
+    s3.create_multipart_upload(Bucket=stack.destination, Key="out/parts")
     submit = Command(strict.environment())
     ends = [
         f"s3://{stack.source}/in/",
@@ -548,13 +571,16 @@ def test_none_of_the_roles_permissions_on_buckets_and_queues_is_idle(strict: Clo
     _, log = worker.communicate(timeout=60)
     strict.clear_faults()
     assert worker.returncode == 0, log
-    done = Work(stack).until_empty()
+    done = Work(stack).until_empty(FLEETCOPY_STRATEGY="auto")
+    s3.put_object(Bucket=stack.source, Key="in/e", Body=b"the last one is streamed")
+    assert submit("submit", *ends).returncode == 0
+    assert Work(stack).until_empty().returncode == 0
     asked = strict.counts()
     assert not [row for row in strict.journal() if row["status"] == HTTPStatus.FORBIDDEN]
     assert done.returncode == 1, f"the message that is no task: {done.stderr}"
     tags = s3.get_object_tagging(Bucket=stack.destination, Key="out/b")["TagSet"]
     assert tags == [{"Key": "colour", "Value": "red"}]
-    assert submit("verify", *ends[:2]).stdout.startswith("verdict: equal 4, ")
+    assert submit("verify", *ends[:2]).stdout.startswith("verdict: equal 6, ")
     given = {action for one in stack.policy() for action in strings_of(one["Action"])}
     on_data = {action for action in given if action.startswith(("s3:", "sqs:"))} - BY_CONTENT
     assert {action for action in on_data if not asked.get(OPERATIONS.get(action, action))} == set()

@@ -181,7 +181,7 @@ NOT_TASKS: list[tuple[str, str, Change | str]] = [
     ("UnknownVersion", "newer", lambda task: task.update(v=2)),
     ("UnknownVersion", "text-version", lambda task: task.update(v="1")),
     ("UnknownVersion", "no-version", lambda task: task.pop("v")),
-    ("UnknownKind", "list", lambda task: task.update(kind="list")),
+    ("UnknownKind", "other-kind", lambda task: task.update(kind="move")),
     ("UnknownKind", "no-kind", lambda task: task.pop("kind")),
     ("UnknownTransfer", "other-transfer", lambda task: task.update(transfer="0" * 16)),
     ("UnknownTransfer", "no-transfer", lambda task: task.pop("transfer")),

@@ -70,7 +70,8 @@ def _weighed(cloud: Cloud, etags: dict[str, str], tool: str, destination: str) -
     counts = cloud.counts()
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=destination)
     assert {row["Key"]: row["ETag"] for page in pages for row in page["Contents"]} == etags
-    assert counts["s3:CopyObject"] == len(etags)
+    # fleetcopy asks what is not AWS twice whether it heeds conditions.
+    assert counts["s3:CopyObject"] - len(etags) == {"fleetcopy": 2, "boto3": 0}[tool]
     others = sum(counts.values()) - len(etags)
     print(f"{tool:10} {weight.cpu:6.2f} s of CPU, {weight.wall:6.1f} s, {weight.memory:4.0f} MiB, ", end="")
     print(

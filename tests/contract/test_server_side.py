@@ -23,6 +23,8 @@ from worker.core.transferrer import Copied
 from worker.flow.copy import copy_object
 
 AUTO, WITHIN = Options(), Options(strategy="server-side")
+# Whether conditions are heeded is found out by the first copy to what is not AWS.
+FOUND_OUT = 2
 ASKED_ONCE = {"s3:GetBucketWebsite": 1, "s3:GetObjectLockConfiguration": 1}
 
 
@@ -65,7 +67,7 @@ def test_a_small_object_costs_one_request(pair: Pair, cloud: Cloud) -> None:
     some = refs(pair, 30)
     cloud.clear_journal()
     assert [pair.copy(ref) for ref in some] == [Copied(ref.size, Proof.SERVER_SIDE) for ref in some]
-    assert cloud.counts() == {"s3:CopyObject": 30} | ASKED_ONCE
+    assert cloud.counts() == {"s3:CopyObject": FOUND_OUT + 30} | ASKED_ONCE
     assert {row["bucket"] for row in cloud.journal() if row["operation"] == "s3:CopyObject"} == {
         pair.destination.bucket
     }
@@ -75,7 +77,7 @@ def test_what_only_a_head_shows_costs_a_head(pair: Pair, cloud: Cloud) -> None:
     empty = pair.put(b"", WebsiteRedirectLocation="/elsewhere")
     cloud.clear_journal()
     pair.copy(empty)
-    assert cloud.counts() == {"s3:HeadObject": 1, "s3:CopyObject": 1}
+    assert cloud.counts() == {"s3:HeadObject": 1, "s3:CopyObject": FOUND_OUT + 1}
     assert pair.copied()["WebsiteRedirectLocation"] == "/elsewhere"
 
 
@@ -97,7 +99,7 @@ def test_locks_that_are_left_behind_are_not_asked_for(cloud: Cloud, pair: Pair) 
     ref = pair.put(b"x")
     cloud.clear_journal()
     pair.copy(ref)
-    assert cloud.counts() == {"s3:GetBucketWebsite": 1, "s3:CopyObject": 1}
+    assert cloud.counts() == {"s3:GetBucketWebsite": 1, "s3:CopyObject": FOUND_OUT + 1}
 
 
 # --- fences and conditions, on every server that copies
@@ -203,6 +205,7 @@ def test_a_failure_after_200_is_a_failure(pair: Pair, cloud: Cloud) -> None:
 
 def test_a_lost_answer_finds_the_copy(pair: Pair, cloud: Cloud) -> None:
     ref = msgspec.structs.replace(pair.put(b"x"), destination_etag="")
+    pair.copy(pair.put(b"y", "in/before"))
     cloud.fault("s3:CopyObject", "lose")
     assert copy_object(pair.transferrer, ref, Event(), Random(SEED)).kind is Kind.SKIPPED
 
@@ -214,6 +217,26 @@ def test_an_archived_object_is_archived(pair: Pair) -> None:
 
 def test_what_kms_encrypts_is_no_false_alarm(pair: Pair) -> None:
     assert pair.copy(pair.put(b"x", ServerSideEncryption="aws:kms")) == Copied(1, Proof.SERVER_SIDE)
+
+
+@needs(Can.REFUSE, Can.LOCK)
+def test_a_server_that_heeds_no_conditions_is_not_trusted(
+    server: Server, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Radosgw does not; nor does it say so."""
+    adopt(monkeypatch, server.environment())
+    pair = Pair(new_place(server), new_place(server), make, AUTO)
+    first, second = pair.put(b"first", "in/first"), pair.put(b"second", "in/second")
+    pair.put_older(key="in/second")
+    outcome = copy_object(
+        pair.transferrer, msgspec.structs.replace(first, destination_etag=""), Event(), Random(SEED)
+    )
+    assert outcome.kind is Kind.SKIPPED
+    with pytest.raises(errors.DestinationChangedError):
+        pair.copy(second)
+    pair.options, pair.made = WITHIN, None
+    with pytest.raises(errors.UnsupportedError, match="--strategy stream"):
+        pair.copy(pair.put(b"third", "in/third"))
 
 
 # --- the other way
@@ -251,7 +274,7 @@ def test_one_that_is_denied_later_is_streamed_alone(auto: Pair, cloud: Cloud) ->
         Proof.SERVER_SIDE,
         Proof.SERVER_SIDE,
     ]
-    assert ways(cloud) == {"CopyObject": 4, "PutObject": 1}
+    assert ways(cloud) == {"CopyObject": FOUND_OUT + 4, "PutObject": 1}
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests import processes
 from tests.cloud import ROOT, Keys, checksums
-from tests.contract import Place, new_place
+from tests.contract import Place, md5, new_place
 from tests.servers import REAL, Can, Server, missing
 
 WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 OTHER_ETAG = f'"{"0" * 32}"'
 
 
-def put(place: Place, key: str = "k", **more: object) -> str:
+def put(place: Place, key: str = "k", **more: Any) -> str:  # noqa: ANN401
     """Put one byte; its ETag."""
     return str(place.s3.put_object(Bucket=place.bucket, Key=key, Body=b"x", **more)["ETag"])
 
@@ -89,6 +92,43 @@ def is_opaque(place: Place) -> bool:
     return encrypts(place) and put(place, ServerSideEncryption="aws:kms") != put(place, "other")
 
 
+def copies(place: Place, **put_with: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What is shown of a copy with a storage class and a redirect of its own; empty where it lacks them."""
+    put(place, **put_with)
+    source, said = {"Bucket": place.bucket, "Key": "k"}, {"WebsiteRedirectLocation": "/x"}
+    try:
+        place.s3.copy_object(
+            Bucket=place.bucket, Key="copy", CopySource=source, StorageClass="STANDARD_IA", **said
+        )
+    except ClientError:
+        return {}
+    shown: dict[str, Any] = place.s3.head_object(Bucket=place.bucket, Key="copy")
+    return shown if shown.get("StorageClass") == "STANDARD_IA" and said.items() <= shown.items() else {}
+
+
+def copies_whole(place: Place) -> bool:
+    kept = {"Expires": datetime(2031, 2, 3, tzinfo=UTC), "Metadata": {"name": "=?UTF-8?B?w6k=?="}}
+    shown = copies(place, **kept)
+    return {name: shown.get(name) for name in kept} == kept
+
+
+def locks(place: Place) -> bool:
+    locked = new_place(place.server, lock=True)
+    put(locked, ContentMD5=md5(b"x"), ObjectLockLegalHoldStatus="ON")
+    head = locked.s3.head_object(Bucket=locked.bucket, Key="k")
+    return bool(head.get("ObjectLockLegalHoldStatus") == "ON")
+
+
+def grants(place: Place) -> bool:
+    rules = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    with suppress(ClientError):
+        place.s3.put_bucket_ownership_controls(Bucket=place.bucket, OwnershipControls=rules)
+    if refused(place, ACL="public-read"):
+        return False
+    found = place.s3.get_object_acl(Bucket=place.bucket, Key="k")["Grants"]
+    return "READ" in {grant["Permission"] for grant in found}
+
+
 def refuses(place: Place) -> bool:
     put(place)
     server = place.server
@@ -116,6 +156,10 @@ PROBES: dict[Can, Callable[[Place], bool]] = {
     Can.ENCRYPTION: encrypts,
     Can.OPAQUE: is_opaque,
     Can.ARCHIVE: lambda place: not refused(place, StorageClass="DEEP_ARCHIVE"),
+    Can.SERVER_SIDE: lambda place: bool(copies(place)),
+    Can.WHOLE: copies_whole,
+    Can.LOCK: locks,
+    Can.ACL: grants,
     Can.REFUSE: refuses,
 }
 

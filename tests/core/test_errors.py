@@ -30,6 +30,7 @@ TABLE = {
     "ProofRefusedError": (True, False),
     "StalledError": (False, False),
     "ContendedError": (True, False),
+    "StalledError": (False, False),
     "InterruptedTransferError": (True, False),
     "UnexpectedError": (True, False),
     "WorkerCrashedError": (False, False),

@@ -23,6 +23,12 @@ PARTS = f"{ONE_MD5}-2"
             f"different s: same size, ETag {ONE_MD5} at the source, {OTHER_MD5} at the destination",
         ),
         (ref("s"), None, "missing s: not at the destination"),
+        (
+            ObjectRef("s", 1, "e", 0, "GLACIER"),
+            None,
+            "missing s: not at the destination; in GLACIER: restore it first",
+        ),
+        (ObjectRef("s", 1, "e", 0, "GLACIER_IR"), None, "missing s: not at the destination"),
         (None, ref("d"), "extra d: not at the source"),
         (
             ref("s"),

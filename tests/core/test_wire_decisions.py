@@ -12,7 +12,7 @@ from tests.core import ONE_MD5
 from worker.core.aws_chunked import Framer, encoded_length
 from worker.core.compare import Seen
 from worker.core.errors import AttributeLostError
-from worker.core.headers import attributes, beside, seen
+from worker.core.headers import attributes, beside, is_archived, seen
 from worker.core.http import Head
 from worker.core.options import Options
 from worker.core.pace import Pace
@@ -224,3 +224,25 @@ def test_a_refusal_is_read() -> None:
     lost = refusal(Head(412, {}), b"<Error><Condition>x-amz-copy-source-If-Match</Condition></Error>")
     assert lost.condition == "x-amz-copy-source-if-match"
     assert refusal(Head(502, {}), b"<html>\xff bad gateway").code == "HTTP 502"
+
+
+@pytest.mark.parametrize(
+    ("headers", "archived"),
+    [
+        ({}, False),
+        ({"x-amz-storage-class": "GLACIER_IR"}, False),
+        ({"x-amz-storage-class": "GLACIER"}, True),
+        ({"x-amz-storage-class": "DEEP_ARCHIVE", "x-amz-restore": 'ongoing-request="true"'}, True),
+        (
+            {
+                "x-amz-storage-class": "GLACIER",
+                "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT"',
+            },
+            False,
+        ),
+        ({"x-amz-storage-class": "INTELLIGENT_TIERING"}, False),
+        ({"x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": "ARCHIVE_ACCESS"}, True),
+    ],
+)
+def test_what_must_be_restored_before_it_can_be_read(headers: dict[str, str], *, archived: bool) -> None:
+    assert is_archived(headers) is archived

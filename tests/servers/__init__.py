@@ -41,7 +41,7 @@ class Can(enum.StrEnum):
     ENCRYPTION = "encrypt with KMS"
     OPAQUE = "give what KMS encrypts an ETag that is no digest"
     ARCHIVE = "archive objects in Glacier's classes"
-    SERVER_SIDE = "copy objects and parts by itself"
+    SERVER_SIDE = "copy objects and parts by itself, with the attributes that it is told"
     WHOLE = "keep all of an object as it is, by itself too"
     LOCK = "lock objects"
     ACL = "give objects canned ACLs"
@@ -51,9 +51,10 @@ class Can(enum.StrEnum):
 ABILITIES: dict[str, frozenset[Can]] = {
     EMBEDDED: frozenset(Can) - {Can.REFUSE},
     localstack.NAME: frozenset(
-        {Can.CHECKSUMS, Can.REPLACE, Can.NAMES, Can.ENCRYPTION, Can.ARCHIVE, Can.SERVER_SIDE, Can.LOCK},
+        {Can.CHECKSUMS, Can.REPLACE, Can.NAMES, Can.ENCRYPTION, Can.ARCHIVE}
+        | {Can.SERVER_SIDE, Can.LOCK, Can.ACL},
     ),
-    radosgw.NAME: frozenset({Can.KEEP, Can.COUNT, Can.REFUSE}),
+    radosgw.NAME: frozenset({Can.KEEP, Can.COUNT, Can.LOCK, Can.ACL, Can.REFUSE}),
 }
 
 

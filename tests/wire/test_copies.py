@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from threading import Event
 
 import msgspec
 import pytest
@@ -12,17 +13,25 @@ from tests.wire import AUTO, KEY, between, bring, copy, listed
 from tests.wire.peer import OK, Exchange, Peer, Script, answer, error, says
 from worker.aws.transfer import WireTransferrer
 from worker.core import errors
+from worker.core.message import Upload
 from worker.core.model import Kind, Outcome, Proof
 from worker.core.options import Options
+from worker.core.parts import Part
 from worker.core.transferrer import Copied
 
 BODY = b"some bytes"
-OTHER = "0" * 32
+OTHER = "1" * 32
 PLAIN = (
     says(error(404, "ObjectLockConfigurationNotFoundError")),
     says(error(404, "NoSuchWebsiteConfiguration")),
 )
 """A bucket without what S3 does not copy."""
+
+HEEDS = (
+    says(error(412, "PreconditionFailed", "<Condition>x-amz-copy-source-If-Match</Condition>")),
+    says(error(412, "PreconditionFailed", "<Condition>If-Match</Condition>")),
+)
+"""A server that heeds conditions on copies."""
 
 
 @pytest.fixture
@@ -31,6 +40,7 @@ def peer() -> Iterator[Peer]:
     with Peer() as one:
         one.put(BODY, KEY)
         one.next("GET", *PLAIN)
+        one.next("PUT", *HEEDS)
         yield one
 
 
@@ -56,7 +66,7 @@ def test_the_request_names_version_and_conditions(peer: Peer) -> None:
     ref = msgspec.structs.replace(listed(peer), version_id="a/b+c", storage_class="STANDARD_IA")
     options = Options(acl="private", sse="aws:kms", sse_kms_key_id="k", tags="ignore", request_payer=True)
     assert copy(within(peer, options), ref) == Copied(len(BODY), Proof.SERVER_SIDE)
-    (sent,) = [head for head in peer.heads if head.method == "PUT"]
+    sent = [head for head in peer.heads if head.method == "PUT"][-1]
     assert {name: value for name, value in sent.headers.items() if name.startswith(("x-amz-", "if-"))} == {
         "if-none-match": "*",
         "x-amz-acl": "private",
@@ -97,6 +107,7 @@ def test_another_etag_of_what_is_encrypted_is_no_other_object(
 
 
 def test_a_server_that_takes_a_copy_for_an_empty_object_is_found_out(peer: Peer) -> None:
+    peer.scripts["PUT"].clear()
     transferrer = within(peer)
     assert bring(transferrer, listed(peer)) == Outcome(Kind.COPIED, len(BODY), Proof.MD5)
     assert written(peer) == BODY
@@ -155,8 +166,83 @@ def test_patience_grows_with_the_object(peer: Peer) -> None:
 
 
 def test_two_endpoints_are_not_one(peer: Peer) -> None:
+    peer.scripts["PUT"].clear()
     with Peer() as other:
         other.put(BODY, KEY)
         transferrer = between(other.url, peer.url, options=Options())
         assert copy(transferrer, listed(other)) == Copied(len(BODY), Proof.MD5)
     assert not [head for head in peer.heads if "x-amz-copy-source" in head.headers]
+
+
+def test_a_part_names_version_and_range(peer: Peer) -> None:
+    peer.scripts["PUT"].pop()  # a part has no condition of its own
+    peer.next("PUT", result(OTHER, name="CopyPartResult"))
+    ref = msgspec.structs.replace(listed(peer), version_id="v")
+    part = within(peer).multipart.put(ref, Upload("an id", 4, "", own=True), 2, Event())
+    assert part == Part(2, OTHER, 4)
+    sent = [head for head in peer.heads if head.method == "PUT"][-1]
+    assert sent.target == "/destination/a%20key?partNumber=2&uploadId=an%20id"
+    assert sent.headers["x-amz-copy-source"] == "/source/a%20key?versionId=v"
+    assert sent.headers["x-amz-copy-source-if-match"] == f'"{ref.etag}"'
+    assert sent.headers["x-amz-copy-source-range"] == "bytes=4-7"
+
+
+def test_a_part_that_is_all_of_the_object_names_no_range(peer: Peer) -> None:
+    peer.scripts["PUT"].pop()  # a part has no condition of its own
+    peer.next("PUT", result(OTHER, name="CopyPartResult"))
+    within(peer).multipart.put(listed(peer), Upload("id", 100, "", own=True), 1, Event())
+    sent = [head for head in peer.heads if head.method == "PUT"][-1]
+    assert "x-amz-copy-source-range" not in sent.headers
+
+
+def test_a_head_leaves_its_connection_ready(peer: Peer) -> None:
+    peer.scripts["GET"].pop()
+    peer.next("GET", says(answer(200, {}, b"<WebsiteConfiguration/>")))
+    peer.next("PUT", *[result(listed(peer).etag)] * 2)
+    transferrer = within(peer)
+    for _ in range(2):
+        copy(transferrer, listed(peer))
+    heads = [head.connection for head in peer.heads if head.method == "HEAD"]
+    assert len(heads) == 2
+    assert len(set(heads)) == 1
+
+
+def test_a_server_is_asked_once_what_it_heeds(peer: Peer) -> None:
+    etag = listed(peer).etag
+    peer.next("PUT", result(etag), result(etag))
+    transferrer = within(peer)
+    copy(transferrer, listed(peer))
+    copy(transferrer, listed(peer), expect=OTHER)
+    asked = [
+        tuple(head.headers.get(name) for name in ("x-amz-copy-source-if-match", "if-match", "if-none-match"))
+        for head in peer.heads
+        if head.method == "PUT"
+    ]
+    impossible, other = f'"{"0" * 32}"', f'"{OTHER}"'
+    assert asked == [
+        (impossible, None, "*"),
+        (f'"{etag}"', impossible, None),
+        (f'"{etag}"', None, "*"),
+        (f'"{etag}"', other, None),
+    ]
+
+
+@pytest.mark.parametrize("heeded", [0, 1])
+def test_a_server_that_heeds_less_is_not_trusted(peer: Peer, heeded: int) -> None:
+    """What it has copied then was to be copied anyway: it is found in place."""
+
+    def copies(exchange: Exchange) -> None:
+        exchange.body()
+        peer.objects["destination", KEY] = peer.objects["source", KEY]
+        etag = listed(peer).etag
+        exchange.send(answer(200, {}, f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>".encode()))
+
+    peer.scripts["PUT"].clear()
+    peer.next("PUT", *HEEDS[:heeded], copies)
+    transferrer = within(peer)
+    assert bring(transferrer, listed(peer)).kind is Kind.SKIPPED
+    peer.put(BODY, "another")
+    assert copy(transferrer, listed(peer, "another")).proof is Proof.MD5
+    peer.next("PUT", *HEEDS[:heeded], copies)
+    with pytest.raises(errors.UnsupportedError, match="--strategy stream"):
+        copy(within(peer, Options(strategy="server-side")), listed(peer))

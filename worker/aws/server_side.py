@@ -10,6 +10,10 @@ wanted; nothing is written to find out. With the strategy `auto`, what it refuse
 | otherwise | this object comes through the worker |
 | a condition does not hold, no answer, a failure after `200 OK` | raised as for any other write |
 
+An endpoint that is not AWS may take no notice of fences and conditions. So the first copy to one is asked for
+under each that cannot hold, before it is under those that must; one that copies all the same has copied what
+was to be copied anyway, and is trusted with no other.
+
 A copy costs one request. Only where the source bucket is a website, has Object Lock or does not tell, and for
 empty objects, which is how redirects are made, a HEAD comes first: S3 copies neither redirects nor locks.
 """
@@ -28,11 +32,13 @@ from worker.aws.wire import COPY_SOURCE, Body, Reply, Request, Site
 from worker.core.compare import KMS
 from worker.core.errors import (
     ConfigurationError,
+    DestinationChangedError,
     ObjectDeniedError,
     ObjectError,
     ObjectGoneError,
     ObjectRefusedError,
     ProofRefusedError,
+    SourceChangedError,
     UnsupportedError,
 )
 from worker.core.headers import PAYER, beside, seen
@@ -42,6 +48,10 @@ from worker.core.transferrer import Cancellation, Copied
 
 _SLOWEST = 16 * 1024**2
 """Bytes a second that S3 copies at the least; it may be silent until it is done."""
+
+_FENCE = f"{COPY_SOURCE}-if-match"
+_IMPOSSIBLE = f'"{"0" * 32}"'
+"""An ETag that no object has."""
 
 _ETAG = re.compile(rb"<ETag>([^<]*)</ETag>")
 
@@ -65,6 +75,8 @@ class ServerSide:
         self._reaches = self._proven or (self._options.strategy == "auto" and self._same_place())
         self._asking = threading.Lock()
         self._told: bool | None = None
+        self._is_aws = transfer.destination.endpoint_url is None
+        self._heeded: dict[str, bool] = {}
 
     @property
     def reaches(self) -> bool:
@@ -161,6 +173,7 @@ class ServerSide:
     def _made(self, request: Request) -> Reply | None:
         """S3's answer to a request for a copy; None: refused, and there is another way. Learns from it."""
         try:
+            self._check_conditions(request)
             reply = self._writer.put(request)
             _etag(reply)
         except (ObjectDeniedError, ObjectRefusedError, ConfigurationError) as error:
@@ -172,12 +185,41 @@ class ServerSide:
         self._reaches = self._proven = True
         return reply
 
+    def _check_conditions(self, request: Request) -> None:
+        """Make sure that the endpoint heeds fence and condition of this copy, as far as it is not known.
+
+        Raises:
+            UnsupportedError: it does not.
+            FleetcopyError: see `core.transferrer`.
+        """
+        if self._is_aws:
+            return
+        conditional = request.headers.keys() & {"if-match", "if-none-match"}
+        with self._asking:
+            for name in (_FENCE, "if-match") if conditional else (_FENCE,):
+                if name not in self._heeded:
+                    self._heeded[name] = self._refuses(request, name)
+                if not self._heeded[name]:
+                    what = self._writer.where(request).what
+                    raise UnsupportedError(f"{what}: no {name} is heeded there; use --strategy stream")
+
+    def _refuses(self, request: Request, name: str) -> bool:
+        """Whether a copy is refused under a condition that cannot hold."""
+        headers = request.headers | {name: _IMPOSSIBLE}
+        if name == "if-match":
+            headers.pop("if-none-match", None)
+        try:
+            self._writer.put(msgspec.structs.replace(request, headers=headers))
+        except (SourceChangedError, DestinationChangedError):
+            return True
+        return False
+
     def _fenced(self, ref: ObjectRef) -> dict[str, str]:
         """The headers that name what is copied, and no other version."""
         version = f"?versionId={spell(ref.version_id)}" if ref.version_id else ""
         fenced = {
             COPY_SOURCE: f"/{self._transfer.source.bucket}/{spell(ref.key)}{version}",
-            f"{COPY_SOURCE}-if-match": f'"{ref.etag}"',
+            _FENCE: f'"{ref.etag}"',
         }
         return fenced | PAYER if self._options.request_payer else fenced
 

@@ -36,7 +36,7 @@ from worker.flow.streams import Drain, Event, Finished, Probed, Received, Stream
 _RETRY_SECONDS = 2.0
 _REPORT_SECONDS = 0.5
 _LEASE_RESERVE = 3600
-_SECOND, _LEFT_SECONDS = 2, 30
+_SECOND = 2
 
 
 class Consumer:
@@ -160,7 +160,8 @@ class Consumer:
             self._settle(delivery)
             return
         if message.receive_count == _SECOND and self._tasks.repeats and not isinstance(task, CopyTask):
-            self._leave(message)
+            # A step is much work, and the queue may deliver twice: this lease is left to end by itself.
+            # A first receiver that lives renews it, or deletes; else the third takes the step.
             return
         delivery = Delivery(message, task, now)
         self._deliveries.append(delivery)
@@ -176,17 +177,6 @@ class Consumer:
         else:
             self._streams.copy(delivery, task.objects)
         self._settle_if_finished(delivery)
-
-    def _leave(self, message: Message) -> None:
-        """Leave a step that came again to whoever received it first, but for the case that it is dead.
-
-        A step is much work, and the queue may deliver twice; the third time it is taken whatever has become
-        of the others.
-        """
-        try:
-            self._tasks.extend([message.receipt], min(self._visibility, _LEFT_SECONDS))
-        except FleetcopyError as error:
-            log.warning("lease not shortened", transfer=self._id, why=str(error))
 
     def _finished(self, event: Finished) -> None:
         error = event.outcome.error

@@ -236,20 +236,19 @@ class Large:
         else:
             upload = replace(upload, looks=upload.looks + 1)
         left = task.ref.size - sum(part.size for part in there)
-        return _hand_on(replace(task, upload=upload), next_look(left, upload.looks - 1))
+        return _hand_on(replace(task, upload=upload), next_look(left, max(0, upload.looks - 1)))
 
     def _failed(self, task: LargeTask, error: FleetcopyError) -> Step:
         """Leave no upload behind where nobody will come back to it."""
         log.warning("large object", key=task.ref.key, stage=task.stage, why=str(error))
-        if task.stage is Stage.CLEAN and is_final(task.attempt, error):
+        failed = Outcome(Kind.FAILED, error=error)
+        if error.blames_endpoint or not is_final(task.attempt, error):
+            return Step(failed)
+        if task.stage is Stage.CLEAN:
             return Step(Outcome(Kind.HANDED_ON))  # the object itself is done
-        failed = Step(Outcome(Kind.FAILED, error=error))
-        over = is_final(task.attempt, error) and not error.blames_endpoint
         late = _afresh(task).late
-        if not over or not late:
-            return failed
         clean = LargeTask(task.transfer, task.ref, stage=Stage.CLEAN, late=late)
-        return Step(failed.outcome, (_send(clean),))
+        return Step(failed, (_send(clean),) if late else ())
 
 
 def _afresh(task: LargeTask) -> LargeTask:
