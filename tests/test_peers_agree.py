@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cloud import Cloud
+from tests.cloud import REGION, Cloud
 from tests.conftest import Command
 from tests.test_readme import BIN
 

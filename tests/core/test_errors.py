@@ -28,7 +28,6 @@ TABLE = {
     "DestinationChangedError": (False, False),
     "UploadGoneError": (False, False),
     "ProofRefusedError": (True, False),
-    "StalledError": (False, False),
     "ContendedError": (True, False),
     "StalledError": (False, False),
     "InterruptedTransferError": (True, False),
