@@ -219,12 +219,13 @@ class Site:
 
     def _doubt(self, answer: Answer, text: bytes) -> None:
         """Believe a success only if it is one: a copy within S3 may fail after its 200 is out."""
-        where = self.where(answer.request)
         if b"<Error" in text:
+            where = self.where(answer.request)
             told = refusal(answer.head, text)
             raise refused(told.code, HTTPStatus.INTERNAL_SERVER_ERROR, told.message, where)
         if not text and "etag" not in answer.head.headers:
-            raise errors.ServiceUnavailableError(f"{where.what}: a success without an ETag")
+            what = self.where(answer.request).what
+            raise errors.ServiceUnavailableError(f"{what}: a success without an ETag")
 
     def _failed(self, error: Exception, request: Request) -> FleetcopyError:
         """What went wrong on the way, as ours."""
