@@ -10,7 +10,7 @@ import sys
 from worker.commands import copy, release, settings, submit, verify, work
 from worker.commands.parsing import Parser
 from worker.core import errors
-from worker.flow import supervise
+from worker.flow import child, supervise
 
 _EPILOG = """exit status:
   0    done; a drained worker too
@@ -39,6 +39,7 @@ def exit_code(error: BaseException) -> int:
 
 def main() -> None:
     """Run the command line; never returns."""
+    child.look_for_garbage_seldom()
     try:
         options = _parser().parse_args()
         sys.exit(options.run(options))
