@@ -168,7 +168,7 @@ def main() -> int:
         distant = list(distance(server)) if DISTANT in options.workloads else []
     print("", report.text(table), "", *distant, sep="\n")
     report.write(options.output, runs, table, {"ceiling requests/s": rate, "distance": distant})
-    print(f"\nkept as {options.output}/bench.json, drawn as {options.output}/bench.png")
+    print(f"\nkept in {options.output}")
     return 0
 
 
