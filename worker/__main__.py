@@ -11,7 +11,7 @@ from worker.commands import copy, plan, release, settings, submit, uploads, veri
 from worker.commands import list as listing
 from worker.commands.parsing import Parser
 from worker.core import errors
-from worker.flow import supervise
+from worker.flow import child, supervise
 
 _EPILOG = """exit status:
   0    done; a drained worker too
@@ -40,6 +40,7 @@ def exit_code(error: BaseException) -> int:
 
 def main() -> None:
     """Run the command line; never returns."""
+    child.look_for_garbage_seldom()
     try:
         options = _parser().parse_args()
         sys.exit(options.run(options))

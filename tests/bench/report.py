@@ -90,7 +90,8 @@ def write(folder: Path, runs: Sequence[Run], table: Sequence[Row], facts: dict[s
     folder.mkdir(parents=True, exist_ok=True)
     kept = {"facts": facts, "runs": [asdict(run) for run in runs], "medians": [asdict(row) for row in table]}
     (folder / "bench.json").write_text(json.dumps(kept, indent=1) + "\n")
-    _draw(folder / "bench.png", table)
+    if drawn := [row for row in table if row.workload != "one"]:
+        _draw(folder / "bench.png", drawn)
 
 
 def _draw(path: Path, table: Sequence[Row]) -> None:
@@ -99,16 +100,12 @@ def _draw(path: Path, table: Sequence[Row]) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    names = [name for name in dict.fromkeys(row.workload for row in table) if name != "one"]
+    names = list(dict.fromkeys(row.workload for row in table))
     tools = list(dict.fromkeys(row.tool for row in table))
     figure, axes = plt.subplots(figsize=(9, 1.4 + 1.1 * len(names)), layout="constrained")
     height = 0.8 / len(tools)
     for place, tool in enumerate(tools):
-        found = [
-            (names.index(row.workload), ratio(table, row))
-            for row in table
-            if row.tool == tool and row.workload in names
-        ]
+        found = [(names.index(row.workload), ratio(table, row)) for row in table if row.tool == tool]
         drawn = [(at, share) for at, share in found if share is not None]
         middles = [at + (place + 0.5) * height for at, _ in drawn]
         colour = _COLOURS[place % len(_COLOURS)]

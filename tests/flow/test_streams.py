@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from random import Random
 from typing import cast
+
+import pytest
 
 from tests.core import ref, transfer
 from worker.core.errors import ObjectRefusedError
@@ -46,6 +49,13 @@ def test_an_event_is_waited_for() -> None:
     streams = idle()
     threading.Timer(0.05, streams.events.put, [Drain(1)]).start()
     assert list(streams.gather(30)) == [Drain(1)]
+
+
+def test_what_happens_in_the_moment_after_the_first_comes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = idle()
+    monkeypatch.setattr(time, "sleep", lambda _seconds: streams.events.put(Drain(1)))
+    streams.events.put(Drain(0))
+    assert list(streams.gather(0)) == [Drain(0), Drain(1)]
 
 
 def test_what_happens_while_events_are_handled_is_for_the_next_time() -> None:

@@ -170,6 +170,7 @@ class Tls:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._ended = False
+        self._holds_more = False
 
     def handshake(self, watch: Watch, until: float) -> None:
         """Agree with the peer, and check who it is."""
@@ -188,19 +189,19 @@ class Tls:
         """As `Plain.receive`; the end is TLS's word for it, or the connection's without."""
         got, room = 0, len(view)
         while got < room and not self._ended:
-            if (
-                not self._incoming.pending
-                and not self._tls.pending()
-                and (got or not self._fill(watch, until))
-            ):
+            if not self._incoming.pending and not self._holds_more and (got or not self._fill(watch, until)):
                 break
             try:
                 count: int = self._tls.read(room - got, view[got:])  # type: ignore[assignment]  # a buffer is given
             except ssl.SSLWantReadError:
+                self._holds_more = False
                 continue
             # After its word the peer may leave the connection open.
             self._ended = not count
             got += count
+            # Only a full view can leave a rest of a record behind. `SSLObject.pending` would know as well,
+            # but lets another thread have the interpreter for it.
+            self._holds_more = got == room
         return got
 
     def send(self, pieces: tuple[bytes | memoryview, ...], watch: Watch) -> None:

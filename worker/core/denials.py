@@ -9,6 +9,9 @@ waits for evidence:
 | an object copied whose copy began after it | the object's own |
 | `MANY` denials and no such copy | the endpoint's |
 | nothing else left to try: all in hand is denied, the queue gave nothing more | the object's own |
+
+Each worker process counts for itself. That costs a few requests more before all have stopped, and no object:
+what waits for a verdict when the endpoint is blamed is given back.
 """
 
 from __future__ import annotations

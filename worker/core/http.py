@@ -51,13 +51,15 @@ def parse_head(raw: bytes) -> Head:
         raise MalformedError("a control character")
     if not first.startswith("HTTP/1.") or not first[9:12].isdecimal():
         raise MalformedError(f"no status line: {first[:40]!r}")
+    headers: dict[str, str] = {}
     try:
-        pairs = [line.split(":", 1) for line in lines]
-        headers = {name.lower(): value.strip(" \t") for name, value in pairs}
+        for line in lines:
+            name, value = line.split(":", 1)
+            headers[name.lower()] = value.strip(" \t")
     except ValueError as error:
         raise MalformedError("a header without a colon") from error
     if len(headers) != len(lines):
-        headers = _joined(pairs)
+        headers = _joined(lines)
     names = "".join(headers)
     if "" in headers or " " in names or "\t" in names:
         raise MalformedError("a header without a name")
@@ -65,10 +67,11 @@ def parse_head(raw: bytes) -> Head:
     return Head(int(first[9:12]), headers, _length(headers), keeps_alive)
 
 
-def _joined(pairs: list[list[str]]) -> dict[str, str]:
+def _joined(lines: list[str]) -> dict[str, str]:
     """Headers some of which come more than once (RFC 9110, 5.3)."""
     headers: dict[str, str] = {}
-    for spelt, value in pairs:
+    for line in lines:
+        spelt, value = line.split(":", 1)
         name, text = spelt.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
