@@ -1,8 +1,8 @@
 """`python -m tests.bench.listing`: what listing a bucket costs, side by side; keys per second of client CPU.
 
 The bucket is computed (`tests.listings`), so that it may have any number of objects; its pages are as S3
-sends them, over TLS. Each tool lists all of it once a turn, start and end included; those that would take minutes
-list a part.
+sends them, over TLS. Each tool lists all of it once a turn, start and end included; those that would take
+minutes list a part.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from worker.flow.list_output import ListingFile
 from worker.flow.packing import PACKINGS, SUFFIXES, check, packed
 from worker.screen import bar
 
-
 _GARBAGE = 50_000
 """Objects between two looks for cycles. The rows of a page have none, and are thousands."""
 
