@@ -38,7 +38,7 @@ class Line(msgspec.Struct, rename="pascal", omit_defaults=True):
     version_id: str | None = None
 
 
-class Row(msgspec.Struct, rename="pascal"):
+class Row(msgspec.Struct, rename="pascal", gc=False):
     """A line as it is read; a row of what `aws s3api list-objects-v2` prints, too."""
 
     key: Annotated[str, msgspec.Meta(min_length=1)]

@@ -86,7 +86,7 @@ class Transfer(msgspec.Struct, frozen=True):
         return self.destination.prefix + key[len(self.source.prefix) :]
 
 
-class ObjectRef(msgspec.Struct, frozen=True, array_like=True):
+class ObjectRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One source object as listed. Its fields, in this order, are an object's row in a message.
 
     Attributes:

@@ -17,6 +17,7 @@ from worker.core.model import ObjectRef
 from worker.core.parts import is_large
 
 MESSAGE_BYTES = 61_440
+_encoder = msgspec.json.Encoder()
 _ENVELOPE_BYTES = len(encode(CopyTask("0" * 16, (), 9_999)))
 
 
@@ -49,9 +50,10 @@ def _ceiling(limits: Limits, packed: int) -> int:
     return min(limits.objects, max(limits.first_objects, packed // 32))
 
 
-def _shared(prefix: str, key: str) -> str:
-    """The common prefix of both; in key order it is nearly always the first."""
-    return prefix if key.startswith(prefix) else common_prefix([prefix, key])
+def _row_bytes(ref: ObjectRef) -> int:
+    """Bytes of an object's row within a message, with its comma."""
+    row = _encoder.encode(ref)
+    return 1 + (len(row) if row.isascii() else len(to_ascii_json(ref)))
 
 
 def _text_bytes(text: str) -> int:
@@ -59,55 +61,39 @@ def _text_bytes(text: str) -> int:
     return len(to_ascii_json(text)) - 2
 
 
-class _Pack:
-    """The task being filled: its objects, and the size that its message has."""
-
-    def __init__(self, ref: ObjectRef, row_bytes: int) -> None:
-        self.refs = [ref]
-        self.bytes = ref.size
-        self._prefix = ref.key
-        self._prefix_bytes = _text_bytes(ref.key)
-        self._rows_bytes = row_bytes
-
-    def takes(self, ref: ObjectRef, row_bytes: int, limits: Limits, ceiling: int) -> bool:
-        """Add the object if the task stays within its limits."""
-        objects = len(self.refs) + 1
-        size = self.bytes + ref.size
-        prefix = _shared(self._prefix, ref.key)
-        prefix_bytes = self._prefix_bytes if prefix == self._prefix else _text_bytes(prefix)
-        saved = (objects - 1) * prefix_bytes
-        rows_bytes = self._rows_bytes + row_bytes
-        if (
-            objects > ceiling
-            or size > limits.bytes
-            or objects * limits.object_seconds + size / limits.bytes_per_second > limits.seconds
-            or _ENVELOPE_BYTES + rows_bytes - saved > limits.message_bytes
-        ):
-            return False
-        self.refs.append(ref)
-        self.bytes, self._rows_bytes = size, rows_bytes
-        self._prefix, self._prefix_bytes = prefix, prefix_bytes
-        return True
-
-
 def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMITS) -> Iterator[Task]:
     """Tasks that hold `refs`, each object exactly once, in the order given; constant memory."""
-    current: _Pack | None = None
-    packed = 0
+    task: list[ObjectRef] = []
+    packed, size, message_bytes = 0, 0, 0
+    prefix, prefix_bytes, ceiling = "", 0, 0
     for ref in refs:
         if is_large(ref):
-            if current is not None:
-                packed += len(current.refs)
-                yield CopyTask(transfer, tuple(current.refs))
-                current = None
+            if task:
+                packed += len(task)
+                yield CopyTask(transfer, tuple(task))
+                task = []
             yield LargeTask(transfer, ref)
             continue
-        row_bytes = len(to_ascii_json(ref)) + 1
-        if current is None:
-            current = _Pack(ref, row_bytes)
-        elif not current.takes(ref, row_bytes, limits, _ceiling(limits, packed)):
-            packed += len(current.refs)
-            yield CopyTask(transfer, tuple(current.refs))
-            current = _Pack(ref, row_bytes)
-    if current is not None:
-        yield CopyTask(transfer, tuple(current.refs))
+        row_bytes = _row_bytes(ref)
+        if task:
+            # In key order, the prefix that all share is nearly always that of those before.
+            shared, shared_bytes = prefix, prefix_bytes
+            if not ref.key.startswith(prefix):
+                shared = common_prefix([prefix, ref.key])
+                shared_bytes = _text_bytes(shared)
+            objects, size, message_bytes = len(task) + 1, size + ref.size, message_bytes + row_bytes
+            if (
+                objects <= ceiling
+                and size <= limits.bytes
+                and objects * limits.object_seconds + size / limits.bytes_per_second <= limits.seconds
+                and message_bytes - (objects - 1) * shared_bytes <= limits.message_bytes
+            ):
+                task.append(ref)
+                prefix, prefix_bytes = shared, shared_bytes
+                continue
+            packed += len(task)
+            yield CopyTask(transfer, tuple(task))
+        task, size, message_bytes = [ref], ref.size, _ENVELOPE_BYTES + row_bytes
+        prefix, prefix_bytes, ceiling = ref.key, _text_bytes(ref.key), _ceiling(limits, packed)
+    if task:
+        yield CopyTask(transfer, tuple(task))

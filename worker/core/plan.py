@@ -25,8 +25,11 @@ class Action(enum.StrEnum):
     UNNAMEABLE = "unnameable"
     """Its destination key would be empty, or longer than S3 allows."""
 
+    # Enum's own is written in Python, and steps are counted by action.
+    __hash__ = str.__hash__
 
-class Step(msgspec.Struct, frozen=True):
+
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One line of a plan: an action, the object, and how what the destination holds compares with it.
 
     `comparison` is None where it holds nothing; `ref.destination_etag` is what was seen there.
@@ -54,6 +57,7 @@ def plan(
 
     A pair that cannot be proven equal is copied: the worker looks at both objects' checksums first.
     """
+    cut, prefix_bytes = len(transfer.source.prefix), len(transfer.destination.prefix.encode())
     for source, destination in pairs:
         if source is None:
             continue
@@ -63,7 +67,7 @@ def plan(
         ref = msgspec.structs.replace(source, destination_etag=seen)
         if comparison is Comparison.EQUAL:
             yield Step(Action.EQUAL, ref, comparison)
-        elif not 0 < len(transfer.destination_key(ref.key).encode()) <= LONGEST_KEY:
+        elif not 0 < prefix_bytes + len(ref.key[cut:].encode()) <= LONGEST_KEY:
             yield Step(Action.UNNAMEABLE, ref, comparison)
         elif source.size > LARGEST_OBJECT:
             yield Step(Action.TOO_LARGE, ref, comparison)

@@ -34,8 +34,8 @@ THREADS = 32
 AHEAD = 256 * 1024**2
 """Bytes of lines that may wait before a range and it still goes on."""
 
-_MEMORY = 16 * 1024**2
-"""Bytes of them that are not on disk."""
+_MEMORY = 4 * 1024**2
+"""Bytes of them that are not on disk. The system's cache holds the rest as well, and fragments less."""
 
 _WORTH_A_CUT = 2 * MOST_KEYS
 """Keys that a range must seem to have left to be cut."""

@@ -30,9 +30,17 @@ class ListingFile:
 
     Attributes:
         after: the last key of what an earlier run has written; empty for none.
+
+    Raises:
+        UsageError: what is there is no regular file, and must not be replaced by one.
     """
 
     def __init__(self, path: Path, origin: str, packing: str) -> None:
+        path = path.resolve()  # the file behind a link is replaced, not the link
+        if path.exists() and not path.is_file():
+            raise UsageError(
+                f"{path}: no regular file, and so not to be replaced: name a file, or - for standard output"
+            )
         self.after = ""
         self._path = path
         self._packing = packing

@@ -146,7 +146,7 @@ def _survey(saved: _Saved, prefix: str) -> None:
         if isinstance(piece, document.Folders):
             saved.in_order = False
             continue
-        keys = [row.key for row in piece if row.key.startswith(prefix)]
+        keys = [row.key for row in _below(prefix, piece)]
         if keys:
             saved.in_order = saved.in_order and saved.last < keys[0] and all(map(operator.lt, keys, keys[1:]))
             saved.first, saved.last = saved.first or keys[0], keys[-1]
@@ -158,7 +158,11 @@ def _selected(saved: _Saved, prefix: str) -> Iterator[tuple[list[ObjectRef], lis
         if isinstance(piece, document.Folders):
             yield [], [folder for folder in piece.prefixes if folder.startswith(prefix)]
         else:
-            yield lines.refs(row for row in piece if row.key.startswith(prefix)), []
+            yield lines.refs(_below(prefix, piece)), []
+
+
+def _below(prefix: str, rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.key.startswith(prefix)] if prefix else rows
 
 
 def _pieces(saved: _Saved) -> Iterator[Piece]:

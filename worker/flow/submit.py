@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
@@ -15,6 +16,9 @@ from worker.core.pack import pack
 from worker.core.plan import Action, Step, plan
 from worker.core.tasks import Sender
 from worker.flow.send import send_tasks
+
+_AT_ONCE = 100
+"""Steps that are counted together, which is cheaper than one by one."""
 
 Progress = Callable[[int], object]
 
@@ -66,14 +70,16 @@ def submit(
             in_order(destination, transfer.destination.prefix, transfer.destination.uri),
         )
         taken = sieve.pairs(pairs, transfer.destination.prefix)
-        for step in plan(transfer, taken, digests=digests, by=by):
-            counts[step.action] += 1
-            on_progress(1)
-            if step.action is Action.COPY:
-                counts["bytes"] += step.ref.size
-                yield step.ref
-            elif step.action is not Action.EQUAL:
-                on_step(step)
+        steps = plan(transfer, taken, digests=digests, by=by)
+        while some := list(itertools.islice(steps, _AT_ONCE)):
+            counts.update(step.action for step in some)
+            on_progress(len(some))
+            refs = [step.ref for step in some if step.action is Action.COPY]
+            counts["bytes"] += sum(ref.size for ref in refs)
+            for step in some if len(refs) < len(some) else ():
+                if step.action not in {Action.COPY, Action.EQUAL}:
+                    on_step(step)
+            yield from refs
 
     def sent(block: list[Task]) -> None:
         counts["tasks"] += len(block)
