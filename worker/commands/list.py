@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -20,9 +19,6 @@ from worker.flow.list import Listing
 from worker.flow.list_output import ListingFile
 from worker.flow.packing import PACKINGS, SUFFIXES, check, packed
 from worker.screen import bar
-
-_GARBAGE = 50_000
-"""Objects between two looks for cycles. The rows of a page have none, and are thousands."""
 
 
 def offer(commands: Commands) -> None:
@@ -47,7 +43,6 @@ def offer(commands: Commands) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     source, place = config.endpoint(options, "source"), options.output
-    gc.set_threshold(_GARBAGE)
     packing = options.compress or SUFFIXES.get(PurePosixPath(place).suffix, "none")
     check(packing)
     bucket = Bucket(source, "source", payer=bool(config.resolve(options, "request-payer").value))
