@@ -50,6 +50,20 @@ def cloud() -> Iterator[Cloud]:
 
 
 @pytest.fixture
+def faulty(cloud: Cloud) -> Iterator[Cloud]:
+    """The embedded AWS, for a test that puts faults in force."""
+    yield cloud
+    cloud.clear_faults()
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Cloud]:
+    """An embedded AWS that enforces signatures and policies."""
+    with Cloud(auth=True) as running:
+        yield running
+
+
+@pytest.fixture
 def bucket(cloud: Cloud) -> str:
     """A new bucket."""
     return cloud.bucket(f"bucket-{uuid4().hex}")

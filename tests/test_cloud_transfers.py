@@ -35,13 +35,6 @@ def unhurt(cloud: Cloud) -> Iterator[Cloud]:
     cloud.default_checksums(on=False)
 
 
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Cloud]:
-    """An embedded AWS that enforces signatures and policies."""
-    with Cloud(auth=True) as running:
-        yield running
-
-
 def begun(s3: Any, bucket: str, key: str = KEY, **create: object) -> dict[str, Any]:  # noqa: ANN401 - boto3's
     """Begin an upload; the arguments that name it."""
     here = {"Bucket": bucket, "Key": key}

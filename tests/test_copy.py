@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from random import Random
 from uuid import uuid4
@@ -25,20 +24,6 @@ from tests.test_keys import fill as fill_with_odd_keys
 from tests.transfers import Trial, wait_for
 
 SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261122"))
-
-
-@pytest.fixture
-def faulty(cloud: Cloud) -> Iterator[Cloud]:
-    """The embedded AWS, for a test that puts faults in force."""
-    yield cloud
-    cloud.clear_faults()
-
-
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Cloud]:
-    """An embedded AWS that enforces signatures and policies."""
-    with Cloud(auth=True) as running:
-        yield running
 
 
 def filled(cloud: Cloud, objects: int, size: int = 100) -> Trial:

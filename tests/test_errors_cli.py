@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -53,13 +52,6 @@ def made(cloud: Cloud) -> Ground:
 def ground(cloud: Cloud) -> Ground:
     """One for all tests: none of them gets far enough to change it."""
     return made(cloud)
-
-
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Cloud]:
-    """An embedded AWS that enforces signatures and policies."""
-    with Cloud(auth=True) as running:
-        yield running
 
 
 def assert_told(done: Done, code: int, *words: str) -> None:

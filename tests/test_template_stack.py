@@ -10,7 +10,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -169,13 +169,6 @@ class Stack:
             "policy": self.policy(),
             "instances": self.machines(),
         }
-
-
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Cloud]:
-    """An embedded AWS that enforces signatures and policies."""
-    with Cloud(auth=True) as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope="module")

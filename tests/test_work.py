@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -29,20 +29,6 @@ from worker.core.model import Endpoint, ObjectRef, Transfer
 
 SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261122"))
 EMPTY = ("--until-empty", "--empty-seconds", "1")
-
-
-@pytest.fixture
-def faulty(cloud: Cloud) -> Iterator[Cloud]:
-    """The embedded AWS, for a test that puts faults in force."""
-    yield cloud
-    cloud.clear_faults()
-
-
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Cloud]:
-    """An embedded AWS that enforces signatures and policies."""
-    with Cloud(auth=True) as running:
-        yield running
 
 
 class Worker:

@@ -41,13 +41,6 @@ def pair(shared: Pair, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterato
     shared.destination.empty()
 
 
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Cloud]:
-    """An embedded AWS that enforces signatures and policies."""
-    with Cloud(auth=True) as running:
-        yield running
-
-
 # --- bytes and attributes
 
 

@@ -15,6 +15,7 @@ import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable
 
@@ -136,6 +137,22 @@ class Buffers:
         """For the answer to what is sent out of `body`."""
         self.cipher = memoryview(bytearray(piece + 16_384))
         """For bytes as TLS has them; no connection needs them for longer than a call."""
+
+
+class ThreadBuffers:
+    """Gives each thread that asks buffers of its own, the same ones each time; see `Buffers`."""
+
+    def __init__(self, piece: int) -> None:
+        self._piece = piece
+        self._local = threading.local()
+
+    def __call__(self) -> Buffers:
+        """Those of the calling thread."""
+        try:
+            buffers: Buffers = self._local.buffers
+        except AttributeError:
+            buffers = self._local.buffers = Buffers(self._piece)
+        return buffers
 
 
 def prepare(sock: socket.socket) -> None:

@@ -11,7 +11,7 @@ import threading
 from random import Random
 from xml.etree.ElementTree import ParseError
 
-from worker.aws.http import Buffers, Limits, Watch
+from worker.aws.http import Limits, ThreadBuffers, Watch
 from worker.aws.wire import LISTING, Request, Site
 from worker.core.errors import ListingError, ServiceUnavailableError, Side, UsageError
 from worker.core.model import Endpoint
@@ -45,7 +45,7 @@ class Pages:
             )
         self._site = site
         self._limits = Limits()
-        self._thread = threading.local()
+        self._buffers = ThreadBuffers(_PIECE)
         self._reading = threading.Lock()
         self._random = Random()  # noqa: S311 - the jitter of pauses
 
@@ -109,10 +109,3 @@ class Pages:
         finally:
             answer.close()
         return body
-
-    def _buffers(self) -> Buffers:
-        try:
-            buffers: Buffers = self._thread.buffers
-        except AttributeError:
-            buffers = self._thread.buffers = Buffers(_PIECE)
-        return buffers

@@ -8,7 +8,7 @@ import threading
 
 from awscrt.checksums import crc64nvme
 
-from worker.aws.http import Buffers, Limits, Watch
+from worker.aws.http import Limits, ThreadBuffers, Watch
 from worker.aws.transfer import WireTransferrer
 from worker.aws.wire import Request, Site
 from worker.core.compare import Seen
@@ -35,7 +35,7 @@ class WireReader:
             ),
             "destination": Site(transfer.destination, "destination", context=context, limits=self._limits),
         }
-        self._thread = threading.local()
+        self._buffers = ThreadBuffers(_PIECE)
 
     def look(self, ref: ObjectRef) -> tuple[Seen | None, Seen | None]:
         """See `Reader.look`."""
@@ -54,10 +54,3 @@ class WireReader:
         finally:
             answer.close()
         return base64.b64encode(crc.to_bytes(8, "big")).decode()
-
-    def _buffers(self) -> Buffers:
-        try:
-            buffers: Buffers = self._thread.buffers
-        except AttributeError:
-            buffers = self._thread.buffers = Buffers(_PIECE)
-        return buffers

@@ -9,12 +9,11 @@ has; only where there is none are the bytes summed here.
 from __future__ import annotations
 
 import ssl
-import threading
 from typing import Any
 
 from worker.aws.bodies import CRC64NVME, body, can_trail
 from worker.aws.errors import translated
-from worker.aws.http import Buffers, Limits, Watch
+from worker.aws.http import Buffers, Limits, ThreadBuffers, Watch
 from worker.aws.multipart import WireMultipart
 from worker.aws.s3 import sides
 from worker.aws.server_side import ServerSide
@@ -61,6 +60,7 @@ class WireTransferrer:
         self._reader = Site(transfer.source, "source", context=context, limits=limits, payer=payer)
         self._writer = Site(transfer.destination, "destination", context=context, limits=limits)
         self._server_side = ServerSide(transfer, reader=self._reader, writer=self._writer, limits=limits)
+        self._buffers = ThreadBuffers(min(max(_PIECES // streams, _SMALLEST_PIECE), _LARGEST_PIECE))
         self.multipart = WireMultipart(
             transfer,
             source=self.source,
@@ -73,8 +73,6 @@ class WireTransferrer:
             condition=self._condition,
             limits=limits,
         )
-        self._thread = threading.local()
-        self._piece = min(max(_PIECES // streams, _SMALLEST_PIECE), _LARGEST_PIECE)
 
     def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
         """See `Transferrer.copy`."""
@@ -118,13 +116,6 @@ class WireTransferrer:
         """
         self.source.probe()
         self.destination.probe()
-
-    def _buffers(self) -> Buffers:
-        try:
-            buffers: Buffers = self._thread.buffers
-        except AttributeError:
-            buffers = self._thread.buffers = Buffers(self._piece)
-        return buffers
 
     def _attributes(self, got: Head, ref: ObjectRef) -> dict[str, str]:
         """The PUT's headers that carry the object's attributes over."""
