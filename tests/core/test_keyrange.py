@@ -98,6 +98,7 @@ def test_cuts(known: str, low: str, high: str | None, middle: str | None) -> Non
 
 
 def test_keys_too_long_to_be_cut_are_not() -> None:
+    assert beyond("k" * 1024, "k" * 1024, None, "k" * 1023) is None
     assert alphabet("\u3042").between("k" * 1023, "k" * 1023 + "\u3042\u3042") is None
 
 

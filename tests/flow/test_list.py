@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,12 @@ def test_one_page_takes_one_request() -> None:
     source = Source("flat-1000")
     listed(source)
     assert source.asked == 1
+
+
+def test_few_pages_take_few_requests_whatever_the_threads() -> None:
+    source = Source("flat-1500")
+    listed(source, threads=32)
+    assert source.asked <= 6
 
 
 def test_one_thread_is_enough() -> None:
@@ -191,6 +199,20 @@ def test_a_spool_gives_back_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -
             taken[at] += spools[at].take()
     assert taken == given
     assert room.memory == 150_000
+
+
+def test_what_is_on_disk_shares_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, spool, real = [], Spool(Room(0)), tempfile.TemporaryFile
+
+    def make(**more: Any) -> Any:  # noqa: ANN401 - as the real one
+        made.append(real(**more))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", make)
+    for _ in range(100):
+        spool.put(b"a" * 1000)
+    assert spool.take() == b"a" * 100_000
+    assert (len(made), made[0].closed) == (1, True)
 
 
 def test_a_spool_that_is_closed_gives_back_its_memory() -> None:

@@ -250,14 +250,10 @@ class Listing:
 
     def _keep(self, mine: _Range, page: Page) -> None:
         """Keep what a page holds of its range."""
-        # Spelt before the lock is taken; again, should the range have been cut meanwhile.
-        until = mine.keys.until
-        count = _held(page, until)
+        # Spelt before the lock is taken: a cut from now on is behind this page, which the walk has gone past.
+        count = _held(page, mine.keys.until)
         lines = written(page.lines(count))
         with self._lock:
-            if mine.keys.until != until:
-                count = _held(page, mine.keys.until)
-                lines = written(page.lines(count))
             if count:
                 mine.spool.put(lines)
                 mine.first = mine.first or page.keys[0]

@@ -16,7 +16,7 @@ import msgspec
 from worker.core.errors import ListingError, UsageError
 from worker.core.model import ObjectRef
 
-_CACHE_KIB = 16_384
+_CACHE_KIB = 8_192
 _FIRST = 2**62
 """As the time of a folder: before any object of the same key."""
 

@@ -17,7 +17,7 @@ from worker.core.plan import Action, Step, plan
 from worker.core.tasks import Sender
 from worker.flow.send import send_tasks
 
-_AT_ONCE = 100
+AT_ONCE = 100
 """Steps that are counted together, which is cheaper than one by one."""
 
 Progress = Callable[[int], object]
@@ -71,7 +71,7 @@ def submit(
         )
         taken = sieve.pairs(pairs, transfer.destination.prefix)
         steps = plan(transfer, taken, digests=digests, by=by)
-        while some := list(itertools.islice(steps, _AT_ONCE)):
+        while some := list(itertools.islice(steps, AT_ONCE)):
             counts.update(step.action for step in some)
             on_progress(len(some))
             refs = [step.ref for step in some if step.action is Action.COPY]
