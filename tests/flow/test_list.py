@@ -84,10 +84,15 @@ def test_one_page_takes_one_request() -> None:
     assert source.asked == 1
 
 
-def test_few_pages_take_few_requests_whatever_the_threads() -> None:
-    source = Source("flat-1500")
-    listed(source, threads=32)
-    assert source.asked <= 6
+def test_no_more_pages_are_asked_for_at_once_than_have_come() -> None:
+    class Counting(Source):
+        def answer(self, cursor: Cursor, most: int) -> bytes:
+            at_once.append((self.most_at_once, self.asked))
+            return super().answer(cursor, most)
+
+    at_once: list[tuple[int, int]] = []
+    listed(Counting("flat-3000"), threads=32)
+    assert all(2 * most <= asked + 1 for most, asked in at_once)
 
 
 def test_one_thread_is_enough() -> None:

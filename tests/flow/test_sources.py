@@ -329,7 +329,10 @@ def test_what_a_delimiter_left_out_must_be_in_another_file(tmp_path: Path) -> No
     below_b1, below_c = save(tmp_path / "b1.json", row("b/1/x")), save(tmp_path / "c.json", row("c/"))
     assert listed(top, below_b, below_b1, below_c) == ["a", "b/1/x", "c/", "z"]
     assert listed(top, below_c, prefix="c") == ["c/"]
+    end = tmp_path / "end.json"
+    end.write_text(json.dumps({"Keys": [row("a")], "CommonPrefixes": [{"Prefix": "zz/"}]}))
     for files, lacks in (
+        ([end], "zz/"),
         ([top, below_b, below_b1], "c/"),
         ([top, below_b, below_c], "b/"),
         ([below_b, below_c], "b/1/"),

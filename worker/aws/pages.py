@@ -22,7 +22,7 @@ from worker.core.transferrer import Cancellation
 _TRIES = 8
 """Of one page. Its pauses together are half a minute at most."""
 
-_PIECE = 131_072
+_PIECE = 65_536
 _LARGEST = 16 * 1024**2
 """Bytes of a body; a thousand of the longest keys take 4 MB, percent-encoded."""
 
@@ -100,11 +100,14 @@ class Pages:
                 raise ListingError(f"{what}: {error}") from None
 
     def _body(self, request: Request) -> bytearray:
-        answer, body = self._site.get(request), bytearray()
+        answer = self._site.get(request)
+        # In one piece from the start: one that grows leaves holes in memory, for each thread.
+        body, held = bytearray(min(answer.head.length or 0, _LARGEST)), 0
         try:
             while piece := self._site.read(answer):
-                body += piece
-                if len(body) > _LARGEST:
+                body[held : held + len(piece)] = piece
+                held += len(piece)
+                if held > _LARGEST:
                     raise ListingError(f"{self._site.where(request).what}: a page without end")
         finally:
             answer.close()

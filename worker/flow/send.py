@@ -49,15 +49,17 @@ def send_tasks(
     pool = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="send")
     try:
         for block in _blocks(tasks):
-            mixed = random.sample(block, len(block))
-            for _ in pool.map(send, batches(Entry(encode(task)) for task in mixed)):
+            entries = [entry for _, entry in block]
+            random.shuffle(entries)
+            for _ in pool.map(send, batches(entries)):
                 pass
-            on_sent(block)
+            on_sent([task for task, _ in block])
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _blocks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    rest = iter(tasks)
+def _blocks(tasks: Iterable[Task]) -> Iterator[list[tuple[Task, Entry]]]:
+    # A task is encoded when it is packed: a whole block's objects would be out of the processor's caches.
+    rest = ((task, Entry(encode(task))) for task in tasks)
     while block := list(itertools.islice(rest, BLOCK)):
         yield block
