@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,19 @@ def test_a_file_keeps_the_last_word(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_is_an_error_that_names_it(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "absent" / "file"):
-        with pytest.raises(UsageError, match=str(path)):
-            FileKeeper(path).write(b"")
-    with pytest.raises(UsageError, match="Is a directory"):
-        FileKeeper(tmp_path).read()
+    with pytest.raises(UsageError, match=str(tmp_path / "absent")):
+        FileKeeper(tmp_path / "absent" / "file").write(b"")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UsageError, match=f"{path}: not a file"):
+            FileKeeper(path)
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    FileKeeper(tmp_path / "link").write(b"one")
+    assert (tmp_path / "kept").read_bytes() == b"one"
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_word_half_written_is_not_the_last(tmp_path: Path) -> None:

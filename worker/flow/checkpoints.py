@@ -22,10 +22,17 @@ class Keeper(Protocol):
 
 
 class FileKeeper:
-    """Keeps them in a file."""
+    """Keeps them in a file.
+
+    Raises:
+        UsageError: there is something else in its place.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        # A link stays one, and what is no file, as a device, is not replaced by one.
+        self._path = path.resolve()
+        if self._path.exists() and not self._path.is_file():
+            raise UsageError(f"checkpoint {path}: not a file")
 
     def __str__(self) -> str:
         return str(self._path)
