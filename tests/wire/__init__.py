@@ -22,7 +22,7 @@ from worker.flow.copy import copy_object
 SEED = int(os.environ.get("FLEETCOPY_TEST_SEED", "20261125"))
 KEY = "a key"
 AUTO = Options()
-SHORT = Limits(connect=2.0, stretch=0.5, least=1000, proceed=0.3)
+SHORT = Limits(connect=2.0, stretch=1.5, least=1000, proceed=1.0)
 """Patience for tests of what outlasts it."""
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIAWIRE",
