@@ -22,7 +22,7 @@ INSTALLED = {
     "core": {"msgspec"},
     "aws": {"awscrt", "boto3", "botocore", "msgspec", "requests", "urllib3", "watchtower"}
     | {"mypy_boto3_logs", "mypy_boto3_s3", "mypy_boto3_secretsmanager", "mypy_boto3_sqs", "mypy_boto3_sts"},
-    "flow": {"msgspec", "zstandard"},
+    "flow": {"msgspec", "pyarrow", "zstandard"},
     "top": {"msgspec", "tqdm"},
 }
 # The network, the clock, threads, processes, files and the environment; `urllib.parse` is text alone.
