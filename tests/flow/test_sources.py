@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +55,8 @@ def save(path: Path, *rows: Row, **others: object) -> Path:
         content = b"".join(json.dumps(one).encode() + b"\n" for one in rows)
     else:
         content = json.dumps({"Contents": rows, "RequestCharged": None} | others, indent=4).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    packers: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstandard.compress}
+    path.write_bytes(packers.get(path.suffix, bytes)(content))
     return path
 
 
@@ -84,7 +86,18 @@ def refused(*where: Path, match: str, name: Path | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.json", "a.json.gz", "a.txt", "no suffix", "a.GZ.json", "a.jsonl", "a.jsonl.gz", "x.jsonl.txt"]
+    "name",
+    [
+        "a.json",
+        "a.json.gz",
+        "a.txt",
+        "no suffix",
+        "a.GZ.json",
+        "a.jsonl",
+        "a.jsonl.gz",
+        "a.jsonl.zst",
+        "x.jsonl.txt",
+    ],
 )
 def test_a_listing_is_what_its_content_says(tmp_path: Path, name: str) -> None:
     assert refs(save(tmp_path / name, row("1991/k"), row("1991/l"))) == [ref("1991/k"), ref("1991/l")]
@@ -106,11 +119,12 @@ def test_one_line_without_its_end_is_a_line(tmp_path: Path) -> None:
     assert listed(tmp_path / "a") == ["a"]
 
 
-def test_a_file_of_several_gzip_members_is_read_to_its_end(tmp_path: Path) -> None:
+def test_a_file_of_several_packed_members_is_read_to_its_end(tmp_path: Path) -> None:
     whole = save(tmp_path / "whole.json", row("a"), row("b")).read_bytes()
     file = tmp_path / "a.json.gz"
-    file.write_bytes(gzip.compress(whole[:50]) + gzip.compress(whole[50:]))
-    assert listed(file) == ["a", "b"]
+    for compress in (gzip.compress, zstandard.compress):
+        file.write_bytes(compress(whole[:50]) + compress(whole[50:]))
+        assert listed(file) == ["a", "b"]
 
 
 WHOLE = json.dumps({"Contents": [row("k")]}).encode()
@@ -134,6 +148,7 @@ LINE = json.dumps(row("k")).encode() + b"\n"
         pytest.param(LINE + LINE.replace(b'"k"', b'"\xff"'), "line 2: 'utf-8' codec", id="line Latin-1"),
         pytest.param(LINE + b'{"Key":"' + b"k" * 2**21, "more than 1,048,576 bytes", id="line endless"),
         pytest.param(gzip.compress(WHOLE) + b"x", "cannot be read to its end", id="garbage behind gzip"),
+        pytest.param(zstandard.compress(WHOLE) + b"x", "cannot be read to its end", id="garbage behind zstd"),
         pytest.param(gzip.compress(WHOLE)[:-8] + bytes(8), "CRC check failed", id="gzip CRC"),
     ],
 )
@@ -156,7 +171,7 @@ def told_or_refused(file: Path) -> list[list[str]]:
     return []
 
 
-@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
 def test_a_file_cut_anywhere_is_refused_or_whole_up_to_a_line(tmp_path: Path, name: str) -> None:
     file = save(tmp_path / name, row("a"), row("b"), row("c"))
     whole = file.read_bytes()
@@ -204,7 +219,7 @@ def test_a_missing_path_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_folder_without_listings_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
-    refused(tmp_path, match=r"holds no \*\.json or \*\.jsonl file, plain or \.gz")
+    refused(tmp_path, match=r"holds no \*\.json or \*\.jsonl file, plain, \.gz or \.zst")
 
 
 def test_a_folder_gives_its_listings_at_any_depth_and_nothing_else(tmp_path: Path) -> None:

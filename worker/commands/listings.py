@@ -19,8 +19,9 @@ def offer_listings(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="list the source from a file, not from its bucket: JSON lines as `fleetcopy list` writes them, "
-        "what `aws s3api list-objects-v2` printed as JSON, each plain or .gz, or the manifest.json of an S3 "
-        "Inventory report; or from a folder of such files; on disk or s3://bucket/key; may be given again",
+        "what `aws s3api list-objects-v2` printed as JSON, each plain, .gz or .zst, or the manifest.json of "
+        "an S3 Inventory report; or from a folder of such files; on disk or s3://bucket/key; may be given "
+        "again",
     )
 
 

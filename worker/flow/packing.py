@@ -22,6 +22,7 @@ _LEVEL = {"gzip": 1, "zstd": 3}
 """A listing takes less time than packing it well."""
 
 _CHUNK = 1024**2
+_PACKED_CHUNK = 8_192
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -104,6 +105,31 @@ def _last_line(text: bytes) -> bytes:
     """The last line, and what may be the beginning of another."""
     end = text.rfind(b"\n")
     return text[text.rfind(b"\n", 0, max(end, 0)) + 1 :]
+
+
+def unpacked_zstd(file: BinaryIO) -> Iterator[bytes]:
+    """The content of a zstd file of any number of frames, in pieces.
+
+    zstandard's own reader takes a cut for an end.
+
+    Raises:
+        EOFError: the file ends within a frame.
+        ValueError: it is no such file.
+        UsageError: zstandard is not installed.
+    """
+    zstandard, unpacker = _zstandard(), None
+    while chunk := file.read(_PACKED_CHUNK):
+        while chunk:
+            unpacker = unpacker or _unpacker("zstd")
+            try:
+                content = unpacker.decompress(chunk)
+            except zstandard.ZstdError as error:
+                raise ValueError(str(error)) from None
+            chunk, unpacker = (unpacker.unused_data, None) if unpacker.eof else (b"", unpacker)
+            if content:
+                yield content
+    if unpacker:
+        raise EOFError("compressed file ended before its end")
 
 
 def _packer(packing: str) -> _Packer:

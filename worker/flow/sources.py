@@ -7,7 +7,7 @@
 | any other file | what `aws s3api list-objects-v2 --output json` printed |
 | a folder | the listings below it, by their names |
 
-Each is a path or an s3:// URI, plain or gzipped. All is read twice. The first reading checks every row, so
+Each is a path or an s3:// URI, plain or compressed. All is read twice. The first reading checks every row, so
 that a listing that cannot be trusted ends the command before it has done anything, and tells whether the
 files are in order and do not overlap. If so, the second hands out their objects as they come; if not, they
 are sorted on disk, and where a key comes twice, the row last modified counts. Memory does not grow with the
@@ -35,12 +35,12 @@ from worker.core import document, inventory, lines
 from worker.core.errors import ListingError
 from worker.core.lines import Row
 from worker.core.model import Endpoint, ObjectRef, parse_uri
-from worker.flow import columnar, sort
+from worker.flow import columnar, packing, sort
 
 _CHUNK = 65_536
-_SUFFIXES = tuple(kind + packing for kind in (".json", ".jsonl") for packing in ("", ".gz"))
+_SUFFIXES = tuple(kind + packed for kind in (".json", ".jsonl") for packed in ("", *packing.SUFFIXES))
 _CHECKSUM = "manifest.checksum"
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 Piece = list[Row] | document.Folders
 
@@ -175,7 +175,7 @@ def _blaming(file: File) -> Iterator[None]:
     """Name the file in an error about its contents."""
     try:
         yield
-    except (OSError, EOFError, UnicodeError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ListingError(
             f"{file.name}: cannot be read to its end ({error}): save the listing again"
         ) from None
@@ -187,6 +187,8 @@ def _read_listing(file: File) -> Iterator[Piece]:
     """The rows of a file that is no part of a report."""
     with file.open() as opened, _unpacked(opened) as unpacked:
         chunks = iter(functools.partial(unpacked.read, _CHUNK), b"")
+        if opened.peek(len(_ZSTD)).startswith(_ZSTD):
+            chunks = packing.unpacked_zstd(opened)
         head = next(chunks, b"")
         if not head:
             raise ListingError("it is empty: save the listing again")
@@ -269,6 +271,6 @@ def _find(where: str, reach: Callable[[str], Endpoint]) -> list[File]:
     listings = [file for file in found if file.name.endswith(_SUFFIXES)]
     if not listings:
         raise ListingError(
-            f"{where}: holds no *.json or *.jsonl file, plain or .gz; name the folder of the listing"
+            f"{where}: holds no *.json or *.jsonl file, plain, .gz or .zst; name the folder of the listing"
         )
     return listings
