@@ -8,7 +8,8 @@
 | unicode | four of 64 characters from Latin to emoji, with spaces, `+` and `%` |
 
 `flat-5000` is a bucket of the first shape with 5,000 objects. `answer` gives ListObjectsV2's pages of it as
-S3 really sends them. `LIES` are buckets whose page from the 2,001st object on is not what it says.
+S3 really sends them. `LIES` are buckets whose page from the 2,001st object on is not what it says, and
+`damaged-flat-100000` one that lacks an object, holds another altered, and one more: `DAMAGE`.
 
 `python -m tests.listings` serves them all over HTTP on a loopback port, which it prints, until its standard
 input ends.
@@ -21,7 +22,7 @@ import sys
 import threading
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import overload
 from urllib.parse import quote_plus
 
@@ -30,6 +31,9 @@ from tests.cloud.web import Request, Response, Server
 PAGE = 1000
 LAST = "\U0010ffff"
 LIE_AT = 2000
+
+DAMAGE = {"missing": 2_000, "altered": 50_000, "added": 70_000}
+"""Numbers of the objects that are missing, altered, and followed by one that is added, its key one longer."""
 
 _CHARACTERS = sorted("0123456789abcdefghijklmnopqrs +%&<éßøжщюяאבגدذر日本中文字漢語한국조ñö\ue000\uffe5\U0001f600\U0001f680\U0001f9ea\U0002070e")[:64]  # fmt: skip  # noqa: E501
 _STATIONS = ("KABR", "KBUF", "KCRP", "KDTX", "KEWX", "KFTG", "KGRK", "KTLX")
@@ -122,6 +126,8 @@ class _Page:
     def __init__(self, bucket: str, start: int, stop: int, end: int) -> None:
         self.bucket, self.start = bucket, start
         self.rows = [*enumerate(Keys(bucket)[start:stop], start)]
+        if bucket.startswith("damaged-"):
+            self.rows = [*_damaged(self.rows)]
         self.more = stop < end
         self.token = f"<NextContinuationToken>1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM={stop}</NextContinuationToken>"  # fmt: skip  # noqa: E501
         self.count = len(self.rows)
@@ -129,13 +135,23 @@ class _Page:
             self.token = ""
 
 
+def _damaged(rows: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The rows as damage leaves them; an altered object has the ETag of another of its size."""
+    for number, key in rows:
+        if number != DAMAGE["missing"]:
+            yield (-number if number == DAMAGE["altered"] else number), key
+        if number == DAMAGE["added"]:
+            yield number, f"{key}+"
+
+
 def _render(page: _Page) -> bytes:
     spell = str if page.bucket.rpartition("-")[0] in {"flat", "dated", "hashed"} else quote_plus
     rows = [
         f"<Contents><Key>{spell(key)}</Key>"
-        f"<LastModified>2026-11-25T21:47:{number % 60:02}.000Z</LastModified>"
-        f"<ETag>&quot;{number:032x}&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
-        f"<ChecksumType>FULL_OBJECT</ChecksumType><Size>{number}</Size><StorageClass>STANDARD</StorageClass>"
+        f"<LastModified>2026-11-25T21:47:{abs(number) % 60:02}.000Z</LastModified>"
+        f"<ETag>&quot;{number % 2**128:032x}&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
+        f"<ChecksumType>FULL_OBJECT</ChecksumType><Size>{abs(number)}</Size>"
+        "<StorageClass>STANDARD</StorageClass>"
         "</Contents>"
         for number, key in page.rows
     ]
@@ -190,7 +206,7 @@ LIES: dict[str, Callable[[_Page], bytes]] = {
 
 
 class Lister:
-    """Answers requests; all but listings succeed and do nothing.
+    """Answers requests; all but listings do nothing, and no bucket tells how it is encrypted.
 
     Attributes:
         pages: pages asked for, by bucket.
@@ -206,6 +222,8 @@ class Lister:
     def handle(self, request: Request) -> Response:
         """Answer a request."""
         bucket, query = request.bucket_and_key()[0], request.parameters()
+        if "encryption" in query:
+            return Response(404)
         if request.method != "GET" or "list-type" not in query:
             return Response(200)
         self.pages[bucket] += 1

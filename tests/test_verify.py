@@ -6,7 +6,9 @@ import json
 from random import Random
 from typing import Any
 
+from tests import listings
 from tests.cloud import Cloud
+from tests.conftest import Command
 from tests.transfers import Trial
 
 KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
@@ -46,6 +48,24 @@ def damaged(cloud: Cloud) -> Trial:
     put(made, 3, bytes(1_000))
     s3.put_object(Bucket=made.destination, Key="out/more", Body=b"")
     return made
+
+
+def test_three_findings_among_a_hundred_thousand(cloud: Cloud) -> None:
+    server = listings.Lister()
+    url = f"http://127.0.0.1:{server.serve()}"
+    ends = ["s3://flat-100000", "s3://damaged-flat-100000"]
+    verify = Command(cloud.environment() | {"AWS_ENDPOINT_URL": url})
+    done = verify("verify", *ends)
+    assert done.returncode == 1, done.stderr
+    keys = listings.Keys("flat-100000")
+    missing, altered, added = (keys[number] for number in listings.DAMAGE.values())
+    etags = f"ETag {50_000:032x} at the source, {2**128 - 50_000:032x} at the destination"
+    assert done.stdout.splitlines() == [
+        f"missing    {missing}  (not at the destination)",
+        f"different  {altered}  (same size, {etags})",
+        f"extra      {added}+  (not at the source)",
+        "verdict: equal 99998, different 1, missing 1, extra 1, unproven 0",
+    ]
 
 
 def test_findings_as_lines_of_json(cloud: Cloud) -> None:
