@@ -8,7 +8,6 @@ Guide, "Best practices design patterns").
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ def send_tasks(
     queue: Sender,
     tasks: Iterable[Task],
     random: Random,
-    on_sent: Callable[[list[Task]], object] = lambda _block: None,
+    on_sent: Callable[[int, Task], object] = lambda _tasks, _last: None,
 ) -> None:
     """Send all of the tasks.
 
@@ -37,7 +36,7 @@ def send_tasks(
         queue: where to; safe to use from several threads.
         tasks: in key order.
         random: for the order within a block and the jitter of pauses.
-        on_sent: told each block, in key order, once the queue has it.
+        on_sent: told of each block, once the queue has it: how many tasks, and the last in key order.
 
     Raises:
         FleetcopyError: the queue refuses; what was sent stays sent.
@@ -48,18 +47,22 @@ def send_tasks(
 
     pool = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="send")
     try:
-        for block in _blocks(tasks):
-            entries = [entry for _, entry in block]
+        for entries, last in _blocks(tasks):
             random.shuffle(entries)
             for _ in pool.map(send, batches(entries)):
                 pass
-            on_sent([task for task, _ in block])
+            on_sent(len(entries), last)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _blocks(tasks: Iterable[Task]) -> Iterator[list[tuple[Task, Entry]]]:
-    # A task is encoded when it is packed: a whole block's objects would be out of the processor's caches.
-    rest = ((task, Entry(encode(task))) for task in tasks)
-    while block := list(itertools.islice(rest, BLOCK)):
-        yield block
+def _blocks(tasks: Iterable[Task]) -> Iterator[tuple[list[Entry], Task]]:
+    """The tasks' messages by blocks, and the last task of each: the others' objects are held no longer."""
+    entries: list[Entry] = []
+    for task in tasks:
+        entries.append(Entry(encode(task)))
+        if len(entries) == BLOCK:
+            yield entries, task
+            entries = []
+    if entries:
+        yield entries, task

@@ -81,9 +81,9 @@ def submit(
                     on_step(step)
             yield from refs
 
-    def sent(block: list[Task]) -> None:
-        counts["tasks"] += len(block)
-        on_sent(block[-1].objects[-1].key)
+    def sent(tasks: int, last: Task) -> None:
+        counts["tasks"] += tasks
+        on_sent(last.objects[-1].key)
 
     tasks = pack(transfer.id, to_copy())
     if queue is None:
