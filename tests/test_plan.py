@@ -19,11 +19,14 @@ from tests.test_archive_listing import LISTING, OBJECTS, rows
 from tests.transfers import Trial
 
 SEED = 6
+FENCES_TRIED = {"s3:CopyObject": 2}
+"""Copies by which a process finds out whether an endpoint that is not AWS heeds conditions."""
+
 NOT_PREDICTED = {
     "s3:GetBucketEncryption",
     "s3:GetObjectTagging",
     "s3:GetObjectLockConfiguration",
-    "s3:ListObjects",  # how the journal sees GetBucketWebsite
+    "s3:GetBucketWebsite",
     "sqs:GetQueueAttributes",
     "sqs:ReceiveMessage",
     "sqs:ChangeMessageVisibilityBatch",
@@ -70,7 +73,7 @@ def test_the_plan_is_what_happens(cloud: Cloud, strategy: str) -> None:
         (line["at"], line["kind"]): line["count"]
         for line in plan["requests"]
         if line["kind"] not in NOT_PREDICTED
-    } == {of: count for of, count in done.items() if of[1] not in NOT_PREDICTED}
+    } == {of: count - FENCES_TRIED.get(of[1], 0) for of, count in done.items() if of[1] not in NOT_PREDICTED}
     # Each message is received once, and the queue asked in vain a few times before the worker ends.
     tasks = plan["work"]["copy_tasks"]
     assert tasks == done["queue", "sqs:DeleteMessage"]

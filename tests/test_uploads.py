@@ -65,7 +65,7 @@ def test_more_than_one_page_is_aborted(cloud: Cloud, fleetcopy: Command, bucket:
         (("list", "bucket"), 2, "not an S3 location"),
         (("list", "s3://bucket-that-is-not"), 3, "bucket-that-is-not"),
         (("abort", "s3://bucket"), 2, "--older-than"),
-        (("abort", "s3://bucket", "--older-than", "soon"), 2, "write 90s, 30m, 12h or 7d"),
+        (("abort", "s3://bucket", "--older-than", "soon"), 2, "write a number and one of s m h d w"),
     ],
 )
 def test_what_is_wrong_is_said(fleetcopy: Command, arguments: tuple[str, ...], code: int, words: str) -> None:

@@ -29,6 +29,9 @@ class Content:
         self.pieces = tuple(memoryview(piece) for piece in pieces if len(piece))
         *self._starts, self.size = accumulate((len(piece) for piece in self.pieces), initial=0)
 
+    def __deepcopy__(self, _memo: object) -> Content:
+        return self  # moto copies whole keys, as for a listing of versions
+
     def cut(self, first: int, last: int) -> Content:
         """Return the bytes from `first` to `last`, both included; none where last comes before first."""
         kept = []

@@ -40,10 +40,10 @@ from worker.core.errors import (
     UploadGoneError,
 )
 from worker.core.large import Move, decide
-from worker.core.message import LargeTask, PartTask, Stage, Upload, decode, encode
+from worker.core.message import LargeTask, PartTask, Upload, decode, encode
 from worker.core.model import Kind, ObjectRef, Outcome
 from worker.core.parts import MIB, Part, Whole, etag_of
-from worker.core.settle import Send, Step, settle
+from worker.core.settle import Step, settle
 from worker.core.transferrer import Cancellation, Original
 from worker.flow.large import Large
 
@@ -627,15 +627,6 @@ def decides(old: Move, new: Move) -> object:
     return other
 
 
-def afresh_at_once(self: Large, task: LargeTask, cancel: Cancellation) -> Step:
-    """Abort once, and look no more."""
-    del cancel
-    assert task.upload
-    self._multipart.abort(task.ref, task.upload.id)
-    again = msgspec.structs.replace(task, stage=Stage.START, upload=None)
-    return Step(Outcome(Kind.HANDED_ON), (Send(encode(again)),))
-
-
 def drop(self: Large, task: LargeTask, outcome: Outcome) -> Step:
     """End without a sweep."""
     del self, task
@@ -644,7 +635,6 @@ def drop(self: Large, task: LargeTask, outcome: Outcome) -> Step:
 
 WORLDS = [adopts, reads_any_version, publishes_over_anything, deletes_first]
 BREAKS = {
-    "aborts once": breaks("Large._abort", afresh_at_once),
     "does not sweep": breaks("Large._end", drop),
     "sweeps once": breaks("lateness", lambda _size: 0),
     "does not hint again": breaks("decide", decides(Move.HINT_AGAIN, Move.WAIT)),

@@ -27,6 +27,7 @@ from worker.aws import session
 from worker.core import notice as notices
 from worker.core.errors import ConfigurationError
 from worker.core.notice import Notice
+from worker.core.options import Options
 from worker.core.tasks import Depth
 from worker.flow import log
 from worker.flow.child import ChildSettings
@@ -93,6 +94,7 @@ def settings(cloud: Cloud, trial: Trial) -> ChildSettings:
             ends_of(trial),
             source=msgspec.structs.replace(ends_of(trial).source, endpoint_url=cloud.url),
             destination=msgspec.structs.replace(ends_of(trial).destination, endpoint_url=cloud.url),
+            options=Options(strategy="stream"),
         ),
         queue_url=trial.queue.url,
         streams=4,
