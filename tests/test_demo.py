@@ -167,7 +167,7 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def without_figures(text: str) -> set[str]:
-    """The words of an output, whatever its figures, where they wrap it, and the name that AWS gave the secret."""
+    """The words of an output, whatever its figures, where it wraps, and what AWS named the secret."""
     text = re.sub(r"(secret:radar-writer-)\w+", r"\1", text)
     return set(re.sub(r"\d[\d.,]*", "0", text).split())
 
