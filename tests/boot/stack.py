@@ -59,6 +59,7 @@ class Stack:
             "DestinationRegion": DESTINATION_REGION,
             "AmiId": "ami-0123456789abcdef0",
             "Streams": "4",
+            "Strategy": "stream",  # a write can be slowed down, for there to be some to interrupt
         }
         parameters = [f"ParameterKey={name},ParameterValue={value}" for name, value in values.items()]
         parameters += published.split()
