@@ -110,7 +110,7 @@ class Demo:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.demo"],
             cwd=ROOT,
-            env=os.environ | {MARK: self._mark, "TMPDIR": str(temporary)} | environment,
+            env=os.environ | {MARK: self._mark, "TMPDIR": str(temporary), "COLUMNS": "100"} | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -167,9 +167,9 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def without_figures(text: str) -> set[str]:
-    """The words of an output, whatever its figures, where it wraps, and what AWS named the secret."""
+    """The lines of an output, whatever its figures, widths and the name that AWS gave to the secret."""
     text = re.sub(r"(secret:radar-writer-)\w+", r"\1", text)
-    return set(re.sub(r"\d[\d.,]*", "0", text).split())
+    return {" ".join(re.sub(r"\d[\d.,]*", "0", line).split()) for line in text.splitlines()}
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ def test_the_demo_ends_well(tmp_path: Path) -> None:
     assert "No queue, no instance and no process of it is left." in demo.out
     assert demo.err == ""
     shown = (ROOT / "README.md").read_text().split("<!-- demo -->\n```text\n")[1].split("```")[0]
-    # What comes before depends on who is interrupted, and when.
+    # What comes before is prose that wraps by its figures.
     assert without_figures(shown[shown.index("Verify:") :]) <= without_figures(
         demo.out[demo.out.index("Verify:") :]
     )
