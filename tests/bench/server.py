@@ -155,6 +155,9 @@ class S3:
         )
 
     def _get(self, request: Request) -> Answer:
+        if "tagging" in request.query:
+            self._count("GetObjectTagging")
+            return _xml("Tagging", "<TagSet></TagSet>")
         self._count("GetObject" if request.method == "GET" else "HeadObject")
         stored = self._store.buckets.get(request.bucket, {}).get(request.key)
         if stored is None:
