@@ -178,7 +178,7 @@ def test_without_a_supervisor_a_process_learns_so(hub: Hub) -> None:
 
 def test_the_plan_is_held_back_while_workers_are_slow(hub: Hub) -> None:
     """However many objects are listed, so many more than were taken are in memory at most."""
-    # Waiting, held for the next block, counted together; and one that is given out and not yet counted as taken.
+    # Waiting, held for the next block, counted together; and one, given out and not yet counted as taken.
     objects, ahead = 2_000, MOST_WAITING + send.BLOCK + submit.AT_ONCE + 1
     queue, taken, read = LocalQueue(hub.connect()), 0, 0
     faults: list[BaseException] = []
