@@ -103,6 +103,17 @@ def test_what_cannot_be_read_is_a_usage_error(cloud: Cloud, words: list[str], co
     assert sum(trial.messages().values()) == 0
 
 
+def test_a_live_listing_goes_on_from_a_checkpoint_too(cloud: Cloud, tmp_path: Path) -> None:
+    trial = Trial.fill(cloud, Random(SEED), 5, [100])
+    words = ["submit", *trial.ends, "--queue", trial.queue.url, "--checkpoint", str(tmp_path / "how-far")]
+    assert trial.command(*words).returncode == 0
+    assert len(keys_sent(trial)) == 5
+    kept = json.loads((tmp_path / "how-far").read_text())
+    (tmp_path / "how-far").write_text(json.dumps(kept | {"sent_through": "in/00002", "complete": False}))
+    assert "listed 2 objects after 'in/00002': 2 copy" in trial.command(*words).stdout
+    assert keys_sent(trial) == {"in/00003": 1, "in/00004": 1}
+
+
 @pytest.mark.parametrize("in_s3", [False, True], ids=["file", "object"])
 def test_a_killed_submission_goes_on_from_its_checkpoint(
     cloud: Cloud, tmp_path: Path, *, in_s3: bool

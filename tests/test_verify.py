@@ -6,10 +6,17 @@ import json
 from random import Random
 from typing import Any
 
+import pytest
+
 from tests import listings
 from tests.cloud import Cloud
 from tests.conftest import Command
 from tests.transfers import Trial
+from worker.aws import session
+from worker.aws.reader import WireReader
+from worker.aws.wire import trust
+from worker.core.errors import DestinationChangedError, SourceChangedError
+from worker.core.model import Endpoint, ObjectRef, Transfer
 
 KMS: dict[str, Any] = {"ServerSideEncryption": "aws:kms"}
 
@@ -124,6 +131,28 @@ def test_what_kms_leaves_unproven_is_proven_by_reading(cloud: Cloud) -> None:
     ]
     assert cloud.counts()["s3:GetObject"] == 4
     assert "s3:PutObject" not in cloud.counts()
+
+
+def test_no_other_version_is_read_than_the_one_looked_at(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trial(cloud, 1)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.keys.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.keys.secret_access_key)
+    session._session.cache_clear()  # noqa: SLF001 - no credentials but these
+    transfer = Transfer(
+        Endpoint(bucket=made.source, prefix="in/", endpoint_url=cloud.url),
+        Endpoint(bucket=made.destination, prefix="out/", endpoint_url=cloud.url),
+    )
+    reader = WireReader(transfer, threads=1, context=trust(None))
+    one = ObjectRef("in/00000", 1_000, "", 0)
+    seen, _ = reader.look(one)
+    assert seen
+    assert len(reader.crc64nvme("source", one, seen.etag)) == 12
+    with pytest.raises(SourceChangedError):
+        reader.crc64nvme("source", one, "0" * 32)
+    with pytest.raises(DestinationChangedError):
+        reader.crc64nvme("destination", one, "0" * 32)
 
 
 def test_stored_checksums_are_asked_before_anything_is_read(cloud: Cloud) -> None:

@@ -210,5 +210,6 @@ def test_a_range_is_divided_where_its_keys_are(held: list[str], low: str, middle
         assert all(key in parts[0] or key <= low or len(parts) > 1 for key in held)
     else:
         assert parts[1].after == middle
+        assert parts[1].until is not None  # what is known to hold nothing is left out
         share = sum(key in parts[1] for key in held) / sum(key > low for key in held)
         assert 0.2 < share < 0.9

@@ -149,6 +149,13 @@ def test_filters_and_criterion_go_with_the_task() -> None:
     assert fleet.sent.keys() == {"in/a.gz", "in/c.gz", "in/e.gz"}
 
 
+def test_tasks_leave_in_an_order_that_keys_do_not_decide() -> None:
+    step = lister(named(*SHAPES["flat"]), bucket("out/", {}), 10_000).perform(ListTask(TRANSFER.id), NEVER)
+    first = [decode(send.body, TRANSFER).objects[0].key for send in step.sends]
+    assert len(first) > 10
+    assert first != sorted(first)
+
+
 def test_a_cancelled_task_leads_to_nothing() -> None:
     cancel = threading.Event()
     cancel.set()
