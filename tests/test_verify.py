@@ -11,8 +11,8 @@ import pytest
 from tests import listings
 from tests.cloud import Cloud
 from tests.conftest import Command
+from tests.contract import adopt
 from tests.transfers import Trial
-from worker.aws import session
 from worker.aws.reader import WireReader
 from worker.aws.wire import trust
 from worker.core.errors import DestinationChangedError, SourceChangedError
@@ -137,9 +137,7 @@ def test_no_other_version_is_read_than_the_one_looked_at(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trial(cloud, 1)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.keys.access_key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.keys.secret_access_key)
-    session._session.cache_clear()  # noqa: SLF001 - no credentials but these
+    adopt(monkeypatch, cloud.environment())
     transfer = Transfer(
         Endpoint(bucket=made.source, prefix="in/", endpoint_url=cloud.url),
         Endpoint(bucket=made.destination, prefix="out/", endpoint_url=cloud.url),

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from tests.core import keys, properly, ref
+from tests.core import keys, properly, ref, transfer
 from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.model import ObjectRef
 
+HERE = transfer("in/", "out/")
 ONE = msgspec.structs.replace(ref("in/2024/a b.gz", 1_000), last_modified=500)
 
 
@@ -46,14 +47,14 @@ ONE = msgspec.structs.replace(ref("in/2024/a b.gz", 1_000), last_modified=500)
     ],
 )
 def test_an_object_is_taken_if_it_passes_every_filter(filters: dict[str, Any], takes: bool) -> None:  # noqa: FBT001
-    assert Sieve(Filters(**filters), "in/").takes(ONE) is takes
+    assert Sieve(Filters(**filters), HERE).takes(ONE) is takes
 
 
 @properly
 @given(keys())
 def test_a_star_stands_for_any_key(key: str) -> None:
-    assert Sieve(Filters(include=("*",)), "").takes_name(key)
-    assert not Sieve(Filters(exclude=("*",)), "").takes_name(key)
+    assert Sieve(Filters(include=("*",)), HERE).takes_name(key)
+    assert not Sieve(Filters(exclude=("*",)), HERE).takes_name(key)
 
 
 PAIRS: list[tuple[ObjectRef | None, ObjectRef | None]] = [
@@ -66,7 +67,7 @@ PAIRS: list[tuple[ObjectRef | None, ObjectRef | None]] = [
 
 
 def test_pairs_that_the_transfer_is_not_about_are_left_out() -> None:
-    sieve = Sieve(Filters(include=("*.gz",), max_size=10), "in/")
+    sieve = Sieve(Filters(include=("*.gz",), max_size=10), HERE)
     # Of what is at the destination alone, nothing but the name can be asked.
-    assert list(sieve.pairs(PAIRS, "out/")) == [PAIRS[0], PAIRS[3]]
-    assert list(Sieve(EVERYTHING, "in/").pairs(PAIRS, "out/")) == PAIRS
+    assert list(sieve.pairs(PAIRS)) == [PAIRS[0], PAIRS[3]]
+    assert list(Sieve(EVERYTHING, HERE).pairs(PAIRS)) == PAIRS

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from worker.core.model import ObjectRef
+from worker.core.model import ObjectRef, Transfer
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -40,11 +40,12 @@ EVERYTHING = Filters()
 
 
 class Sieve:
-    """`filters` made ready for the keys below `prefix`."""
+    """`filters` made ready for the objects of a transfer."""
 
-    def __init__(self, filters: Filters, prefix: str) -> None:
+    def __init__(self, filters: Filters, transfer: Transfer) -> None:
         self._filters = filters
-        self._cut = len(prefix)
+        self._cut = len(transfer.source.prefix)
+        self._destination_cut = len(transfer.destination.prefix)
         self._include = _either(filters.include)
         self._exclude = _either(filters.exclude)
         self._lets_all_pass = filters == EVERYTHING
@@ -70,13 +71,13 @@ class Sieve:
         return not (self._exclude and self._exclude.match(name))
 
     def pairs(
-        self, pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]], destination_prefix: str
+        self, pairs: Iterable[tuple[ObjectRef | None, ObjectRef | None]]
     ) -> Iterator[tuple[ObjectRef | None, ObjectRef | None]]:
-        """Those of the pairs of `core.listing.join` that the transfer is about."""
+        """Those of the pairs of `core.listing.paired` that the transfer is about."""
         if self._lets_all_pass:
             yield from pairs
             return
-        cut = len(destination_prefix)
+        cut = self._destination_cut
         for source, destination in pairs:
             if source is not None:
                 if self.takes(source):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from worker.core.errors import ListingError
-from worker.core.model import ObjectRef
+from worker.core.model import ObjectRef, Transfer
 
 
 def in_order(refs: Iterable[ObjectRef], prefix: str, origin: str) -> Iterator[tuple[str, ObjectRef]]:
@@ -44,6 +44,20 @@ def just_below(key: str) -> str:
         return before
     # UTF-8 has no surrogates: below U+E000 comes U+D7FF.
     return before + chr(0xD7FF if last == 0xE000 else last - 1) + "\U0010ffff"  # noqa: PLR2004
+
+
+def paired(
+    transfer: Transfer, source: Iterable[ObjectRef], destination: Iterable[ObjectRef]
+) -> Iterator[tuple[ObjectRef | None, ObjectRef | None]]:
+    """The objects of both sides of a transfer, in pairs by their names; see `join`.
+
+    Raises:
+        ListingError: a side is out of order, or holds what is none of its prefix.
+    """
+    return join(
+        in_order(source, transfer.source.prefix, transfer.source.uri),
+        in_order(destination, transfer.destination.prefix, transfer.destination.uri),
+    )
 
 
 def join(

@@ -19,7 +19,7 @@ import msgspec
 from worker.core.errors import InterruptedTransferError
 from worker.core.filters import Sieve
 from worker.core.keyrange import KeyRange, divide
-from worker.core.listing import in_order, join
+from worker.core.listing import paired
 from worker.core.message import ListTask, Task, encode
 from worker.core.model import Kind, ObjectRef, Outcome, Transfer
 from worker.core.pack import pack
@@ -99,15 +99,11 @@ class Lister:
 
     def _to_copy(self, task: ListTask, walk: _Walk) -> Iterator[ObjectRef]:
         """Those of the walk's objects that the destination lacks."""
-        source, destination = self._transfer.source, self._transfer.destination
         start = self._transfer.destination_key(task.start_after) if task.start_after else ""
-        joined = join(
-            in_order(walk, source.prefix, source.uri),
-            in_order(self._destination.list(start), destination.prefix, destination.uri),
-        )
+        joined = paired(self._transfer, walk, self._destination.list(start))
         # What the destination holds beyond the walk's last key is another task's to list.
         pairs = takewhile(lambda pair: pair[0] is not None or not walk.ended, joined)
-        taken = Sieve(task.filters, source.prefix).pairs(pairs, destination.prefix)
+        taken = Sieve(task.filters, self._transfer).pairs(pairs)
         for step in plan(self._transfer, taken, digests=self._digests(), by=task.by):
             if step.action is Action.COPY:
                 yield step.ref

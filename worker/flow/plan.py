@@ -8,7 +8,7 @@ from itertools import islice
 from worker.core.bill import Submission
 from worker.core.compare import Criterion
 from worker.core.filters import EVERYTHING, Filters, Sieve
-from worker.core.listing import in_order, join
+from worker.core.listing import paired
 from worker.core.message import CopyTask
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack
@@ -46,11 +46,7 @@ def tally(
         FleetcopyError: a bucket refuses.
     """
     here, there = _Counted(source, on_progress), _Counted(destination or ())
-    pairs = join(
-        in_order(here, transfer.source.prefix, transfer.source.uri),
-        in_order(there, transfer.destination.prefix, transfer.destination.uri),
-    )
-    taken = Sieve(filters, transfer.source.prefix).pairs(pairs, transfer.destination.prefix)
+    taken = Sieve(filters, transfer).pairs(paired(transfer, here, there))
     found = Tally(transfer.source.prefix)
     steps = plan(transfer, taken, digests=digests, by=by)
     tasks = sum(isinstance(task, CopyTask) for task in pack(transfer.id, found.through(steps)))

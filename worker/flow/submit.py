@@ -9,7 +9,7 @@ from random import Random
 
 from worker.core.compare import Criterion
 from worker.core.filters import EVERYTHING, Filters, Sieve
-from worker.core.listing import in_order, join
+from worker.core.listing import paired
 from worker.core.message import Task
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack
@@ -62,14 +62,9 @@ def submit(
         FleetcopyError: a bucket or the queue refuses; what was sent stays sent, and a rerun sends the rest.
     """
     counts = Counter() if counts is None else counts
-    sieve = Sieve(filters, transfer.source.prefix)
+    taken = Sieve(filters, transfer).pairs(paired(transfer, source, destination))
 
     def to_copy() -> Iterator[ObjectRef]:
-        pairs = join(
-            in_order(source, transfer.source.prefix, transfer.source.uri),
-            in_order(destination, transfer.destination.prefix, transfer.destination.uri),
-        )
-        taken = sieve.pairs(pairs, transfer.destination.prefix)
         steps = plan(transfer, taken, digests=digests, by=by)
         while some := list(itertools.islice(steps, AT_ONCE)):
             counts.update(step.action for step in some)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from worker.core.filters import EVERYTHING, Filters, Sieve
-from worker.core.listing import in_order, join
+from worker.core.listing import paired
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack
 from worker.core.plan import Action, plan
@@ -51,11 +51,7 @@ def verify(
         FleetcopyError: a bucket or the queue refuses.
     """
     verdict = Verdict()
-    joined = join(
-        in_order(source, transfer.source.prefix, transfer.source.uri),
-        in_order(destination, transfer.destination.prefix, transfer.destination.uri),
-    )
-    pairs = Sieve(filters, transfer.source.prefix).pairs(joined, transfer.destination.prefix)
+    pairs = Sieve(filters, transfer).pairs(paired(transfer, source, destination))
 
     def lacking() -> Iterator[tuple[ObjectRef | None, ObjectRef | None]]:
         for finding in deepen(findings(pairs, digests=digests)):
