@@ -33,8 +33,11 @@ test-boot: $(READY) ## boot the stack's instances under a real systemd; as root,
 
 servers: $(LOCALSTACK) ## LocalStack for the slow tests (Python 3.13); Debian has radosgw (ceph-mon ceph-osd radosgw)
 
-bench: $(READY) .cache/.bench-ready ## what copying costs, side by side with rclone: a quarter of an hour, two idle cores
+bench: $(READY) .cache/.bench-ready ## what copying, listing and planning cost, beside rclone: half an hour, two idle cores
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.copies
+	@$(BIN)/python -m tests.bench.listing
+	@$(BIN)/python -m tests.bench.planning
 
 lint: $(READY) ## ruff and shellcheck
 	@$(BIN)/ruff check .
