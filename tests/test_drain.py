@@ -5,9 +5,11 @@ Set FLEETCOPY_TEST_SEED to repeat a run, FLEETCOPY_TEST_ROUNDS for more or fewer
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -78,6 +80,25 @@ def test_a_drain_stops_a_transfer_that_would_outlast_it(cloud: Cloud) -> None:
         worker.wait()
     assert worker.returncode == 0, err
     assert trial.messages() == {"visible": 1, "in_flight": 0, "delayed": 0}
+
+
+def test_a_signal_that_another_thread_is_given_is_heard(cloud: Cloud) -> None:
+    """The kernel gives a process's signal to any of its threads: the one that waits is not woken by it."""
+    trial = Trial.fill(cloud, Random(SEED), 1)
+    worker = trial.start()
+    try:
+        line = ""
+        while '"ready"' not in line:
+            assert worker.stderr
+            line = worker.stderr.readline()
+        threads = {int(entry.name) for entry in Path(f"/proc/{worker.pid}/task").iterdir()} - {worker.pid}
+        send = ctypes.CDLL(None, use_errno=True).tgkill
+        assert send(worker.pid, min(threads), signal.SIGTERM) == 0, ctypes.get_errno()
+        worker.communicate(timeout=15)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert worker.returncode == 0
 
 
 def test_a_second_signal_ends_at_once(cloud: Cloud) -> None:

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
 import msgspec
 
@@ -170,9 +169,18 @@ class Supervisor:
         self._empty_since: float | None = None
 
     def mind_signals(self) -> None:
-        """From now on SIGTERM and SIGINT are a drain, also when they come before `run`."""
+        """From now on SIGTERM and SIGINT are a drain, also when they come before `run`.
+
+        Python runs a signal's handler in the main thread alone, once that runs; but the kernel may deliver the
+        signal to any thread, or just before the main thread begins to wait, and then nothing wakes it. So the
+        handlers do nothing, and a thread reads the numbers that the interpreter writes as signals arrive.
+        """
+        ours, interpreters = socket.socketpair()
+        interpreters.setblocking(False)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(interpreters.detach())
+        threading.Thread(target=self._hear_signals, args=(ours,), daemon=True).start()
 
     def notice(self, notice: Notice) -> None:
         """Drain for an interruption; may be called from any thread, before `run` too.
@@ -219,8 +227,9 @@ class Supervisor:
         line = self._connect() if self._connect else None
         self._children.append(_Child(self._settings, self._events, line))
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._events.put(_Signalled(number))  # SimpleQueue.put may interrupt itself
+    def _hear_signals(self, numbers: socket.socket) -> None:
+        while heard := numbers.recv(1):
+            self._events.put(_Signalled(heard[0]))
 
     def _handle(self, event: _Event) -> None:
         match event:
@@ -289,7 +298,7 @@ class Supervisor:
         due = [self._kill_at, self._beat_at, *self._restart_at]
         if self._watches_queue:
             due.append(self._ask_at)
-        # Signals are handled between waits, and an endless wait would keep them out.
+        # The queue takes no endless wait for a number.
         return max(0.0, min(*due, time.monotonic() + 3600) - time.monotonic())
 
     @property
