@@ -171,7 +171,7 @@ class Supervisor:
     def mind_signals(self) -> None:
         """From now on SIGTERM and SIGINT are a drain, also when they come before `run`.
 
-        Python runs a signal's handler in the main thread alone, once that runs; but the kernel may deliver the
+        Python runs a signal's handler in the main thread alone, once that runs; but the kernel may give the
         signal to any thread, or just before the main thread begins to wait, and then nothing wakes it. So the
         handlers do nothing, and a thread reads the numbers that the interpreter writes as signals arrive.
         """
