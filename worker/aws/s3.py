@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import ParseError
 
 from botocore.exceptions import ClientError
 
 from worker.aws import session
 from worker.aws.errors import Where, translated
-from worker.aws.http import Limits
+from worker.aws.http import Limits, ThreadBuffers, Watch
 from worker.aws.pages import Pages
-from worker.aws.wire import Site, trust
+from worker.aws.wire import TAGGING, Request, Site, trust
 from worker.core.compare import KMS, Seen
-from worker.core.errors import ConfigurationError, Side
+from worker.core.errors import (
+    ConfigurationError,
+    ObjectDeniedError,
+    ObjectError,
+    ServiceUnavailableError,
+    Side,
+)
 from worker.core.headers import PAYER
+from worker.core.http import LONGEST_HEAD
 from worker.core.model import Endpoint, ObjectRef, Transfer
 from worker.core.page import Cursor
+from worker.core.tagging import read_tags
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,6 +58,7 @@ class Bucket:
         self.side: Side = side
         self._connections = connections
         self._payer = payer
+        self._buffers = ThreadBuffers(LONGEST_HEAD)
 
     @functools.cached_property
     def client(self) -> S3Client:
@@ -60,9 +71,12 @@ class Bucket:
     @functools.cached_property
     def pages(self) -> Pages:
         """The pages of its listing, over our own wire."""
+        return Pages(self.endpoint, self.side, self._site)
+
+    @functools.cached_property
+    def _site(self) -> Site:
         context = trust(session.ca_bundle(self.endpoint.credentials))
-        site = Site(self.endpoint, self.side, context=context, limits=Limits(), payer=self._payer)
-        return Pages(self.endpoint, self.side, site)
+        return Site(self.endpoint, self.side, context=context, limits=Limits(), payer=self._payer)
 
     def where(self, action: str, key: str | None = None) -> Where:
         """What a call is about, for its errors."""
@@ -102,26 +116,41 @@ class Bucket:
         with translated(self.where("list")):
             self.client.list_objects_v2(Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=1)
 
+    def tags(self, key: str, version_id: str | None = None) -> Sequence[tuple[str, str]]:
+        """Key and value of each of an object's tags; one request.
+
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        query = (TAGGING,) if version_id is None else (TAGGING, ("versionId", version_id))
+        watch = Watch(threading.Event(), Limits())
+        request = Request("GET", key, {}, self._buffers(), watch, query=query)
+        text = self._site.fetch(request).text
+        try:
+            return read_tags(text)
+        except ParseError as error:
+            raise ServiceUnavailableError(f"{self._site.where(request).what}: {error}") from None
+
     def probe_tags(self) -> None:
         """Make sure that tags may be read: to who may not, S3 does not say that an object has any.
 
         Raises:
             ConfigurationError: those of none of the first few objects may be.
         """
-        where = self.where("read the tags of objects in")
         keys = self.pages.next(Cursor(self.endpoint.prefix, ""), most=_TAGS_TRIED).keys
-        with translated(where):
-            denied = [key for key in keys if not self._may_read_tags(key)]
-        if denied and len(denied) == len(keys):
+        if keys and not any(map(self._may_read_tags, keys)):
+            what = self.where("read the tags of objects in").what
             raise ConfigurationError(
-                f"{where.what}: denied. Grant s3:GetObjectTagging, or leave tags behind with --tags ignore"
+                f"{what}: denied. Grant s3:GetObjectTagging, or leave tags behind with --tags ignore"
             )
 
     def _may_read_tags(self, key: str) -> bool:
         try:
-            self.client.get_object_tagging(Bucket=self.endpoint.bucket, Key=key)
-        except ClientError as error:
-            return error.response["ResponseMetadata"].get("HTTPStatusCode") != HTTPStatus.FORBIDDEN
+            self.tags(key)
+        except ObjectDeniedError:
+            return False
+        except (ObjectError, ServiceUnavailableError):
+            pass  # gone, or S3 is out of order: that is no matter of permissions
         return True
 
     def has_digest_etags(self) -> bool:

@@ -9,10 +9,9 @@ has; only where there is none are the bytes summed here.
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from collections.abc import Sequence
 
 from worker.aws.bodies import CRC64NVME, body, can_trail
-from worker.aws.errors import translated
 from worker.aws.http import Buffers, Limits, ThreadBuffers, Watch
 from worker.aws.multipart import WireMultipart
 from worker.aws.s3 import sides
@@ -119,21 +118,14 @@ class WireTransferrer:
 
     def _attributes(self, got: Head, ref: ObjectRef) -> dict[str, str]:
         """The PUT's headers that carry the object's attributes over."""
-        options, tags = self._transfer.options, list[tuple[str, str]]()
+        options = self._transfer.options
+        tags: Sequence[tuple[str, str]] = ()
         if options.tags == "copy" and got.headers.get("x-amz-tagging-count", "0") != "0":
-            tags = self._tags(got.headers.get("x-amz-version-id"), ref)
+            tags = self.source.tags(ref.key, got.headers.get("x-amz-version-id"))
         try:
             return attributes(got.headers, tags, options)
         except AttributeLostError as error:
             raise AttributeLostError(f"{ref.key!r}: {error}") from None
-
-    def _tags(self, version: str | None, ref: ObjectRef) -> list[tuple[str, str]]:
-        named: dict[str, Any] = {"VersionId": version} if version else {}
-        with translated(self.source.where("read the tags of", ref.key)):
-            answer = self.source.client.get_object_tagging(
-                Bucket=self._transfer.source.bucket, Key=ref.key, **named
-            )
-        return [(tag["Key"], tag["Value"]) for tag in answer["TagSet"]]
 
     def _condition(self, expect: str) -> dict[str, str]:
         if not self._writer.capabilities.conditions:

@@ -44,6 +44,9 @@ from worker.core.sigv4 import EMPTY, TRAILED, UNSIGNED, Keys, spell, spell_query
 LISTING = ("list-type", "2")
 """Parameter of a request for a page of a bucket's listing."""
 
+TAGGING = ("tagging", "")
+"""Parameter of a request for an object's tags."""
+
 COPY_SOURCE = "x-amz-copy-source"
 """Header that names what S3 shall copy."""
 
@@ -238,6 +241,15 @@ class Site:
         except _FAILURES as error:
             raise self._failed(error, answer.request) from error
 
+    def fetch(self, request: Request) -> Reply:
+        """Read what is short, such as tags.
+
+        Raises:
+            FleetcopyError: see `core.transferrer`.
+        """
+        answer, text = self._whole(request)
+        return Reply(answer.head, text)
+
     def put(self, request: Request) -> Reply:
         """Write an object, or take a step on the way to one.
 
@@ -246,13 +258,7 @@ class Site:
         """
         assert request.body
         request.waits = request.body.stream is not None and self.capabilities.proceeds
-        answer = self._perform(request)
-        try:
-            text = answer.text()
-        except _FAILURES as error:
-            raise self._failed(error, request) from error
-        finally:
-            answer.close()
+        answer, text = self._whole(request)
         self._doubt(answer, text)
         if "x-amz-checksum-crc64nvme" in answer.head.headers:
             self.capabilities.trailers = True
@@ -265,6 +271,8 @@ class Site:
         if not request.key and LISTING in request.query:
             return Where(f"list {self._side} {self._endpoint.uri}", self._side)
         action = {"GET": "read", "HEAD": "look at"}.get(request.method, "write")
+        if TAGGING in request.query:
+            action = "read the tags of"
         if COPY_SOURCE in request.headers:
             action = "copy within S3 to"
         what = f"{action} {self._side} s3://{self._endpoint.bucket}/ key {request.key!r}"
@@ -299,6 +307,16 @@ class Site:
         return errors.ServiceUnavailableError(f"{what}: {error}")
 
     # One request, from its head to its success.
+
+    def _whole(self, request: Request) -> tuple[Answer, bytes]:
+        """A success and its body, closed."""
+        answer = self._perform(request)
+        try:
+            return answer, answer.text()
+        except _FAILURES as error:
+            raise self._failed(error, request) from error
+        finally:
+            answer.close()
 
     def _perform(self, request: Request) -> Answer:
         """Send a request, put right what a refusal says is wrong about it, and return the success."""
