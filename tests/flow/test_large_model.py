@@ -8,8 +8,8 @@ aborted may still arrive; S3 lists what has arrived, until it is aborted again.
 
 Always: the destination is absent or one whole version that the source held, and never an older one than
 before. In the end: nothing is left in the queue, every owner has come to an end, and no upload survives; but
-for one whose maker died before it sent its next message, while the message it had was delivered to another
-as well, who deleted it: nobody can know of that one (`fleetcopy uploads abort` is for such).
+for one that was made when the message that asked for it had already been deleted by another who received it,
+and whose maker then died: nobody can know of that one (`fleetcopy uploads abort` is for such).
 
 Set FLEETCOPY_TEST_SEED to repeat one interleaving, FLEETCOPY_TEST_ROUNDS for more or fewer of them.
 """
@@ -70,8 +70,10 @@ class Actor:
 
     def __init__(self) -> None:
         self.busy = self.killed = False
-        self.made: list[str] = []
-        """Uploads that its job has created."""
+        self.message: Message | None = None
+        """What it works on."""
+        self.unasked: list[str] = []
+        """Uploads that its job has created when another had already deleted its message."""
         self.error: BaseException | None = None
         self.lands_by: float | None = None
         """Where it uploads a part: when that arrives at the latest."""
@@ -82,7 +84,7 @@ class Actor:
     def start(self, job: Callable[[], None]) -> None:
         """Give it a job, which begins at the next `resume`."""
         self._job, self.busy, self.killed, self.lands_by = job, True, False, None
-        self.made = []
+        self.unasked = []
 
     def resume(self) -> None:
         """Let it go on until its next pause, or its end."""
@@ -143,7 +145,6 @@ class Message(msgspec.Struct):
     visible_at: float
     held: bool = False
     receipts: int = 0
-    twice: bool = False
 
 
 Read = tuple[int, int]
@@ -322,7 +323,7 @@ class World:
             return
         message.receipts += 1
         message.held = not self._may("twice", 0.1)  # else others may receive it as well
-        message.twice |= not message.held
+        actor.message = message
         actor.start(lambda: self._work(message))
 
     def _work(self, message: Message) -> None:
@@ -337,8 +338,8 @@ class World:
                 step = self._large.hint(task, cancel)
             self._settle(message, task, step)
         except Killed:
-            if message.twice and self._actor:
-                self._unknown |= set(self._actor.made)
+            assert self._actor
+            self._unknown |= set(self._actor.unasked)
             # Its lease ends by itself.
             message.held = False
             message.visible_at = max(message.visible_at, self.now + self.random.choice([2, 30]))
@@ -409,7 +410,8 @@ class World:
             upload_id = f"u{self._numbers}"
             self.live[upload_id] = {}
             assert self._actor
-            self._actor.made.append(upload_id)
+            if not any(one is self._actor.message for one in self.queue):
+                self._actor.unasked.append(upload_id)
         return Upload(upload_id, part_size, "", own)
 
     def put(self, ref: ObjectRef, upload: Upload, number: int, cancel: Cancellation) -> Part:
