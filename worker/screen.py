@@ -16,6 +16,7 @@ from tqdm import tqdm
 from worker.core.model import Kind, Proof
 from worker.core.plan import Action
 from worker.core.progress import Meter, Pace, Progress
+from worker.core.text import binary
 
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 10.0
@@ -93,9 +94,9 @@ def sentence(progress: Progress, pace: Pace) -> str:
         return listing
     parts = [
         f"{progress.done:,} of {progress.to_copy:,} objects",
-        f"{size(_moved(progress))} of {size(progress.planned.get('bytes', 0))}",
+        f"{binary(_moved(progress))} of {binary(progress.planned.get('bytes', 0))}",
         f"{pace.objects:,.0f} objects/s",
-        f"{size(pace.bytes)}/s",
+        f"{binary(pace.bytes)}/s",
     ]
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
@@ -110,12 +111,6 @@ def _moved(progress: Progress) -> int:
     return progress.tally.counts.get("bytes", 0)
 
 
-def size(count: float) -> str:
-    """Bytes as a person reads them."""
-    number = tqdm.format_sizeof(count)
-    return f"{number[:-1]} {number[-1]}B" if number[-1].isalpha() else f"{count:.0f} B"
-
-
 def summary(progress: Progress, seconds: float) -> str:
     """What was done, in two lines."""
     counts = {**progress.planned, **progress.tally.counts, "failed": progress.failed}
@@ -124,7 +119,7 @@ def summary(progress: Progress, seconds: float) -> str:
     words = [f"{counts.get(word, 0):,} {word}" for word in always]
     words += [f"{counts[word]:,} {word}" for word in seldom if counts.get(word)]
     moved = _moved(progress)
-    rate = f"{counts.get(Kind.COPIED, 0) / seconds:,.0f} objects/s, {size(moved / seconds)}/s"
+    rate = f"{counts.get(Kind.COPIED, 0) / seconds:,.0f} objects/s, {binary(moved / seconds)}/s"
     proofs = ", ".join(f"{counts[proof]:,} {proof}" for proof in Proof if counts.get(proof))
     return (
         f"listed {progress.listed:,} objects: {', '.join(words)}\n"
