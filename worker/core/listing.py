@@ -66,14 +66,21 @@ def join(
     """Merge two listings, each as `in_order` yields it: pairs of source and destination object, by key."""
     left, right = iter(source), iter(destination)
     one, two = next(left, None), next(right, None)
-    while one is not None or two is not None:
-        if two is None or (one is not None and one[0] < two[0]):
-            assert one is not None
+    while one is not None and two is not None:
+        if one[0] < two[0]:
             yield one[1], None
             one = next(left, None)
-        elif one is None or two[0] < one[0]:
+        elif two[0] < one[0]:
             yield None, two[1]
             two = next(right, None)
         else:
             yield one[1], two[1]
             one, two = next(left, None), next(right, None)
+    if one is not None:
+        yield one[1], None
+    if two is not None:
+        yield None, two[1]
+    for _, ref in left:
+        yield ref, None
+    for _, ref in right:
+        yield None, ref
