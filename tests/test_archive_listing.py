@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 
 from tests.cloud import Cloud, Queues
 from tests.conftest import Command
+from tests.transfers import wait_for
 from worker.core.message import decode
 from worker.core.model import Endpoint, ObjectRef, Transfer
+from worker.flow.send import BLOCK
 
 LISTING = Path(__file__).resolve().parents[2] / "shared" / "data" / "nexrad-listing"
 SEED = 1991
@@ -65,6 +68,32 @@ def test_every_real_key_comes_out_of_the_queue_as_it_was_listed(
     listed = {row["Key"]: (row["Size"], row["ETag"][1:-1], row["StorageClass"], "") for row in rows()}
     assert len(refs) == len(listed) == OBJECTS
     assert found == listed
+
+
+@pytest.mark.slow
+def test_its_submission_is_killed_half_way_and_goes_on(
+    cloud: Cloud, fleetcopy: Command, bucket: str, queue: Queues, tmp_path: Path
+) -> None:
+    words = ["submit", "s3://noaa-nexrad-level2", f"s3://{bucket}/copy/", "--from", str(LISTING)]
+    told = re.search(r"would send ([\d,]+) tasks", fleetcopy(*words, "--dry-run").stdout)
+    assert told
+    tasks = int(told[1].replace(",", ""))
+    words += ["--queue", queue.url, "--checkpoint", str(tmp_path / "how-far")]
+    cloud.clear_journal()
+    cloud.fault("sqs:SendMessageBatch", "delay", times=None, seconds=0.1)
+    killed = fleetcopy.start(*words)
+    wait_for(lambda: cloud.counts().get("sqs:SendMessageBatch", 0) >= tasks // 20, 60, "half of the batches")
+    killed.kill()
+    killed.communicate()
+    cloud.clear_faults()
+    done = fleetcopy(*words)
+    assert done.returncode == 0, done.stderr
+    held = cloud.client("sqs").get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+    again = int(held["ApproximateNumberOfMessages"]) - tasks
+    print(f"{tasks} tasks; killed half-way, {again} sent twice")
+    assert 0 <= again <= BLOCK
+    transfer = Transfer(Endpoint(bucket="noaa-nexrad-level2"), Endpoint(bucket=bucket, prefix="copy/"))
+    assert {ref.key for ref in drain(cloud, queue, transfer)} == {row["Key"] for row in rows()}
 
 
 def test_a_slice_of_the_archive_is_copied_and_verified(

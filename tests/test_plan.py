@@ -17,6 +17,7 @@ from tests.cloud import Cloud
 from tests.conftest import Command
 from tests.test_archive_listing import LISTING, OBJECTS, rows
 from tests.transfers import Trial
+from worker.core.parts import MIB
 
 SEED = 6
 FENCES_TRIED = {"s3:CopyObject": 2}
@@ -69,15 +70,48 @@ def test_the_plan_is_what_happens(cloud: Cloud, strategy: str) -> None:
     done = carried_out(trial, "--strategy", strategy)
     fates = {one["fate"]: one["objects"] for one in plan["outcomes"] if one["objects"]}
     assert fates == {"copy": 100, "replace": 20}
-    assert {
-        (line["at"], line["kind"]): line["count"]
-        for line in plan["requests"]
-        if line["kind"] not in NOT_PREDICTED
-    } == {of: count - FENCES_TRIED.get(of[1], 0) for of, count in done.items() if of[1] not in NOT_PREDICTED}
+    assert foretold(plan) == seen(done)
     # Each message is received once, and the queue asked in vain a few times before the worker ends.
     tasks = plan["work"]["copy_tasks"]
     assert tasks == done["queue", "sqs:DeleteMessage"]
     assert tasks <= done["queue", "sqs:ReceiveMessage"] <= tasks + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["stream", "server-side"])
+def test_the_plan_of_objects_in_parts_is_what_happens(cloud: Cloud, strategy: str) -> None:
+    trial = Trial.fill(cloud, Random(SEED), 2, (5_000,))
+    for parts in (1, 3):
+        in_parts(trial, f"in/{parts} parts", [5 * MIB] * (parts - 1) + [1_000])
+    plan = planned(trial, "--strategy", strategy)
+    assert (plan["work"]["copy_tasks"], plan["work"]["parts"]) == (1, 4)
+    assert foretold(plan) == seen(carried_out(trial, "--strategy", strategy))
+
+
+def in_parts(trial: Trial, key: str, sizes: list[int]) -> None:
+    """Put an object in parts of these sizes."""
+    s3, where = trial.cloud.client("s3"), {"Bucket": trial.source, "Key": key}
+    upload = s3.create_multipart_upload(**where)["UploadId"]
+    rows = [
+        {"PartNumber": number, "ETag": s3.upload_part(
+            **where, UploadId=upload, PartNumber=number, Body=Random(number).randbytes(size)
+        )["ETag"]}
+        for number, size in enumerate(sizes, 1)
+    ]  # fmt: skip
+    s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": rows})
+
+
+def foretold(plan: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """How often a plan says that each operation is asked of each place."""
+    rows = [row for row in plan["requests"] if row["kind"] not in NOT_PREDICTED]
+    return {(row["at"], row["kind"]): row["count"] for row in rows}
+
+
+def seen(done: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """How often it was asked, once an endpoint had shown that it heeds conditions."""
+    return {
+        of: count - FENCES_TRIED.get(of[1], 0) for of, count in done.items() if of[1] not in NOT_PREDICTED
+    }
 
 
 def test_what_is_equal_is_the_users_to_say(cloud: Cloud) -> None:
