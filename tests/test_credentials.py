@@ -24,6 +24,7 @@ from tests.test_work import Worker, fill
 from tests.transfers import wait_for
 from worker.aws import credentials, session
 from worker.aws.credentials import Renewable, assumed
+from worker.aws.errors import translated
 from worker.aws.s3 import Bucket
 from worker.core.errors import ConfigurationError, ServiceUnavailableError
 from worker.core.model import Endpoint
@@ -218,19 +219,42 @@ def test_keys_with_a_session_token(strict: Cloud, monkeypatch: pytest.MonkeyPatc
     bucket_of(strict, f"secret:{name}").probe()
 
 
+def rotate(cloud: Cloud, arn: str, old: Keys, new: Keys) -> None:
+    """Delete the keys that a secret holds, and put others into it."""
+    name = cloud.client("iam", keys=old).get_user()["User"]["UserName"]
+    cloud.client("iam").delete_access_key(UserName=name, AccessKeyId=old.access_key_id)
+    cloud.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=secret_of(new))
+    cloud.clear_journal()
+
+
+def list_by_boto3(bucket: Bucket) -> None:
+    with translated(bucket.where("list")):
+        bucket.client.list_objects_v2(Bucket=bucket.endpoint.bucket, MaxKeys=1)
+
+
 def test_rotated_keys_are_read_again(strict: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = user(strict, EVERYTHING), user(strict, EVERYTHING)
     arn = secret(strict, secret_of(old))
     adopt(monkeypatch, strict.environment())
     bucket = bucket_of(strict, f"secret:{arn}")
-    bucket.probe()
-    name = strict.client("iam", keys=old).get_user()["User"]["UserName"]
-    strict.client("iam").delete_access_key(UserName=name, AccessKeyId=old.access_key_id)
-    strict.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=secret_of(new))
-    strict.clear_journal()
+    list_by_boto3(bucket)
+    rotate(strict, arn, old, new)
     with pytest.raises(ConfigurationError, match="InvalidAccessKeyId"):
-        bucket.probe()
+        list_by_boto3(bucket)
+    list_by_boto3(bucket)
+    list_by_boto3(bucket)
+    assert asked(strict, "secretsmanager:GetSecretValue") == 1
+
+
+def test_our_own_wire_reads_rotated_keys_again_at_once(
+    strict: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = user(strict, EVERYTHING), user(strict, EVERYTHING)
+    arn = secret(strict, secret_of(old))
+    adopt(monkeypatch, strict.environment())
+    bucket = bucket_of(strict, f"secret:{arn}")
     bucket.probe()
+    rotate(strict, arn, old, new)
     bucket.probe()
     assert asked(strict, "secretsmanager:GetSecretValue") == 1
 

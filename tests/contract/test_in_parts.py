@@ -16,11 +16,11 @@ from tests.cloud import Cloud, checksums
 from tests.contract import KEY, MIB, SEED, CancelAfter, Make, Pair, Place, adopt, needs, new_place
 from tests.servers import Can, Server, embedded
 from worker.aws.transfer import WireTransferrer
-from worker.core import errors
+from worker.core import errors, retry
 from worker.core.message import LargeTask, PartTask, Task, decode
 from worker.core.model import Kind, ObjectRef, Outcome, Proof
 from worker.core.parts import count
-from worker.flow import in_parts, large
+from worker.flow import large
 from worker.flow.copy import copy_object
 from worker.flow.in_parts import InParts
 from worker.flow.large import Large
@@ -40,7 +40,7 @@ def pair(shared_pair: Pair) -> Pair:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is tried again without a pause."""
-    monkeypatch.setattr(in_parts, "pause", lambda _tries, _random: 0.0)
+    monkeypatch.setattr(retry, "pause", lambda _tries, _random: 0.0)
 
 
 def wire(pair: Pair) -> WireTransferrer:

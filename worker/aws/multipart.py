@@ -32,7 +32,7 @@ from worker.core.errors import (
     ServiceUnavailableError,
     UploadGoneError,
 )
-from worker.core.headers import is_archived, seen
+from worker.core.headers import WITH_CHECKSUMS, is_archived, seen
 from worker.core.http import Head
 from worker.core.message import Upload
 from worker.core.model import ObjectRef, Transfer
@@ -101,8 +101,7 @@ class WireMultipart:
 
     def look(self, ref: ObjectRef, *, fenced: bool, cancel: Cancellation, part: int = 0) -> Original:
         """See `Multipart.look`."""
-        headers = {} if part else {"x-amz-checksum-mode": "ENABLED"}
-        request = self._request("HEAD", ref.key, headers, cancel)
+        request = self._request("HEAD", ref.key, {} if part else dict(WITH_CHECKSUMS), cancel)
         if part:
             request.query, request.partial = (("partNumber", str(part)),), True
         if fenced:
@@ -116,9 +115,8 @@ class WireMultipart:
 
     def destination(self, ref: ObjectRef, cancel: Cancellation) -> Seen | None:
         """See `Multipart.destination`."""
-        headers = {"x-amz-checksum-mode": "ENABLED"}
         try:
-            head = self._writer.head(self._request("HEAD", self._key(ref), headers, cancel))
+            head = self._writer.head(self._request("HEAD", self._key(ref), dict(WITH_CHECKSUMS), cancel))
         except DestinationChangedError:
             return None  # should the bucket be missing, Create will say so
         return seen(head.headers, head.length or 0)

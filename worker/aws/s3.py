@@ -1,39 +1,42 @@
-"""S3's control calls on one endpoint: list, look at one object, probe. The data path is `aws.transfer`."""
+"""What is asked of one endpoint but for the data path (`aws.transfer`): list, look at an object, probe."""
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
 from xml.etree.ElementTree import ParseError
 
-from botocore.exceptions import ClientError
-
 from worker.aws import session
-from worker.aws.errors import Where, translated
+from worker.aws.errors import Where
 from worker.aws.http import Limits, ThreadBuffers, Watch
 from worker.aws.pages import Pages
-from worker.aws.wire import TAGGING, Request, Site, trust
+from worker.aws.wire import ENCRYPTION, TAGGING, Request, Site, trust
+from worker.core.answers import read_encryption, read_tags
 from worker.core.compare import KMS, Seen
 from worker.core.errors import (
     ConfigurationError,
+    DestinationChangedError,
     ObjectDeniedError,
     ObjectError,
+    ObjectGoneError,
     ServiceUnavailableError,
     Side,
 )
-from worker.core.headers import PAYER
+from worker.core.headers import PAYER, WITH_CHECKSUMS, seen
 from worker.core.http import LONGEST_HEAD
 from worker.core.model import Endpoint, ObjectRef, Transfer
 from worker.core.page import Cursor
-from worker.core.tagging import read_tags
+from worker.core.retry import again
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-CHECKSUMS = ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
+_Query = tuple[tuple[str, str], ...]
+_T = TypeVar("_T")
 
 _TAGS_TRIED = 3
 
@@ -59,6 +62,7 @@ class Bucket:
         self._connections = connections
         self._payer = payer
         self._buffers = ThreadBuffers(LONGEST_HEAD)
+        self._random = Random()  # noqa: S311 - the jitter of pauses
 
     @functools.cached_property
     def client(self) -> S3Client:
@@ -113,8 +117,7 @@ class Bucket:
         Raises:
             ConfigurationError: it is not.
         """
-        with translated(self.where("list")):
-            self.client.list_objects_v2(Bucket=self.endpoint.bucket, Prefix=self.endpoint.prefix, MaxKeys=1)
+        self.pages.next(Cursor(self.endpoint.prefix, ""), most=1)
 
     def tags(self, key: str, version_id: str | None = None) -> Sequence[tuple[str, str]]:
         """Key and value of each of an object's tags; one request.
@@ -123,13 +126,7 @@ class Bucket:
             FleetcopyError: see `core.transferrer`.
         """
         query = (TAGGING,) if version_id is None else (TAGGING, ("versionId", version_id))
-        watch = Watch(threading.Event(), Limits())
-        request = Request("GET", key, {}, self._buffers(), watch, query=query)
-        text = self._site.fetch(request).text
-        try:
-            return read_tags(text)
-        except ParseError as error:
-            raise ServiceUnavailableError(f"{self._site.where(request).what}: {error}") from None
+        return self._read(key, query, read_tags)
 
     def probe_tags(self) -> None:
         """Make sure that tags may be read: to who may not, S3 does not say that an object has any.
@@ -158,17 +155,11 @@ class Bucket:
 
         Where the bucket's encryption may not be read, or the service knows none, they are taken to be.
         """
-        with translated(self.where("ask for the encryption of")):
-            try:
-                answer = self.client.get_bucket_encryption(Bucket=self.endpoint.bucket)
-            except ClientError:
-                return True
-        # Ceph's answer for a bucket without any has no rules.
-        rules = answer["ServerSideEncryptionConfiguration"].get("Rules", [])
-        return all(
-            rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") not in KMS
-            for rule in rules
-        )
+        ask = partial(self._read, "", (ENCRYPTION,), read_encryption)
+        try:
+            return again(ask, threading.Event(), self._random).isdisjoint(KMS)
+        except ObjectError:
+            return True
 
     def head(self, key: str) -> Seen | None:
         """What S3 says of one object; None when it is absent.
@@ -176,32 +167,27 @@ class Bucket:
         A HEAD's 404 does not say whether the key or the bucket is missing, so that one more request does.
 
         Raises:
-            FleetcopyError: see `aws.errors`.
+            FleetcopyError: see `core.transferrer`.
         """
-        with translated(self.where("look at", key)):
-            try:
-                answer = self.client.head_object(Bucket=self.endpoint.bucket, Key=key, ChecksumMode="ENABLED")
-            except ClientError as error:
-                if error.response["ResponseMetadata"].get("HTTPStatusCode") != HTTPStatus.NOT_FOUND:
-                    raise
-                self.probe()
-                return None
-        return seen(answer)
+        try:
+            head = self._site.head(self._request("HEAD", key, WITH_CHECKSUMS))
+        except (ObjectGoneError, DestinationChangedError):
+            self.probe()
+            return None
+        return seen(head.headers, head.length or 0)
 
+    def _read(self, key: str, query: _Query, read: Callable[[bytes], _T]) -> _T:
+        """A short answer, as `read` understands it."""
+        request = self._request("GET", key, {}, query)
+        text = self._site.fetch(request).text
+        try:
+            return read(text)
+        except ParseError as error:
+            raise ServiceUnavailableError(f"{self._site.where(request).what}: {error}") from None
 
-def seen(answer: Mapping[str, Any]) -> Seen:
-    """What a GET or HEAD answer says of its object's bytes."""
-    encrypted = answer.get("ServerSideEncryption") in KMS or "SSECustomerAlgorithm" in answer
-    whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-    stored = {name: answer[f"Checksum{name}"] for name in CHECKSUMS if f"Checksum{name}" in answer}
-    return Seen(
-        size=answer["ContentLength"],
-        etag=answer["ETag"].strip('"'),
-        digest=not encrypted,
-        # A checksum of parts' checksums (COMPOSITE, `-N` at its end) proves nothing of the whole.
-        checksums={name: value for name, value in stored.items() if whole and "-" not in value},
-        storage_class=answer.get("StorageClass", "STANDARD"),
-    )
+    def _request(self, method: str, key: str, headers: Mapping[str, str], query: _Query = ()) -> Request:
+        watch = Watch(threading.Event(), Limits())
+        return Request(method, key, dict(headers), self._buffers(), watch, query=query)
 
 
 def sides(transfer: Transfer, *, connections: int = 10) -> tuple[Bucket, Bucket]:

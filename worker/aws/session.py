@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -25,6 +24,7 @@ from worker.core.errors import ConfigurationError
 from worker.core.model import Endpoint
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -45,17 +45,30 @@ _QUEUE_TRIES = 3
 _QUEUE_READ_SECONDS = 15
 
 
+class _Session:
+    """Credentials that renew themselves, the user's settings, the service models."""
+
+    def __init__(self, name: str) -> None:
+        named = parse(name)
+        found = Renewable(functools.partial(_read, named))
+        self.core = _core(named)
+        self.core.register_component("credential_provider", _Given(found))
+        self.core.get_component("event_emitter").register("after-call", found.answered)
+        with translated(Where(f"credentials {name!r}")):
+            self.core.get_scoped_config()  # there is such a profile
+            self.region = self.core.get_config_variable("region") or _FALLBACK_REGION
+
+    @functools.cached_property
+    def clients(self) -> boto3.Session:
+        """What makes clients: to import it takes as long as to copy some hundred objects, which need none."""
+        import boto3  # noqa: PLC0415
+
+        return boto3.Session(botocore_session=self.core)
+
+
 @functools.cache
-def _session(name: str) -> boto3.Session:
-    # One per name: a session holds the service models, and the credentials that renew themselves.
-    named = parse(name)
-    found = Renewable(functools.partial(_read, named))
-    core = _core(named)
-    core.register_component("credential_provider", _Given(found))
-    with translated(Where(f"credentials {name!r}")):
-        session = boto3.Session(botocore_session=core)
-    session.events.register("after-call", found.answered)
-    return session
+def _session(name: str) -> _Session:
+    return _Session(name)
 
 
 def _core(named: Name) -> botocore.session.Session:
@@ -92,20 +105,21 @@ class _Given:
 
 
 def _sts_client(arn: str, partition: str) -> STSClient:
-    session = _session("default")
-    region = session.region_name or _FALLBACK_REGION
+    region = _session("default").region
     with translated(Where(f"STS client for {arn}")):
-        if session.get_partition_for_region(region) != partition:
+        if _session("default").core.get_partition_for_region(region) != partition:
             raise ConfigurationError(
                 f"{arn} is in the partition {partition}, which {region} is not. A role can be assumed from "
                 "its own partition alone: set AWS_DEFAULT_REGION to a region of it, or use secret:ARN"
             )
-        return session.client("sts", region_name=region, config=_config(_CONTROL_TRIES, read_timeout=15))
+        return _session("default").clients.client(
+            "sts", region_name=region, config=_config(_CONTROL_TRIES, read_timeout=15)
+        )
 
 
 def _secrets_client(arn: str, region: str) -> SecretsManagerClient:
     with translated(Where(f"Secrets Manager client for {arn}")):
-        return _session("default").client(
+        return _session("default").clients.client(
             "secretsmanager", region_name=region, config=_config(_CONTROL_TRIES, read_timeout=15)
         )
 
@@ -120,18 +134,16 @@ def _config(tries: int, connections: int = 10, **more: Any) -> Config:  # noqa: 
     )
 
 
-def s3_client(endpoint: Endpoint, *, connections: int, tries: int = _CONTROL_TRIES) -> S3Client:
+def s3_client(endpoint: Endpoint, *, connections: int) -> S3Client:
     """An S3 client of one endpoint, safe to share between threads.
 
     Args:
         endpoint: which bucket, where, with whose credentials.
         connections: kept open at most.
-        tries: 1 for streamed bodies, which cannot be sent twice.
     """
-    session = _session(endpoint.credentials)
     plain_http = (endpoint.endpoint_url or "").startswith("http:")
     config = _config(
-        tries,
+        _CONTROL_TRIES,
         connections,
         read_timeout=_READ_SECONDS,
         # Signing a streamed body would mean reading it twice; its proof is the digest that goes with it.
@@ -144,9 +156,11 @@ def s3_client(endpoint: Endpoint, *, connections: int, tries: int = _CONTROL_TRI
         request_checksum_calculation="when_required" if plain_http else "when_supported",
         response_checksum_validation="when_required",
     )
-    region = endpoint.region or session.region_name or _FALLBACK_REGION
+    region = endpoint.region or _session(endpoint.credentials).region
     with _making, translated(Where(f"S3 client for {endpoint.uri}")):
-        return session.client("s3", region_name=region, endpoint_url=endpoint.endpoint_url, config=config)
+        return _session(endpoint.credentials).clients.client(
+            "s3", region_name=region, endpoint_url=endpoint.endpoint_url, config=config
+        )
 
 
 def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]:
@@ -158,16 +172,16 @@ def bucket_url(endpoint: Endpoint, region: str | None = None) -> tuple[str, str]
         endpoint: which bucket, where.
         region: where S3 has said that the bucket is, where that is not what `endpoint` says.
     """
-    session = _session(endpoint.credentials)
-    region = region or endpoint.region or session.region_name or _FALLBACK_REGION
+    region = region or endpoint.region or _session(endpoint.credentials).region
     if endpoint.endpoint_url:
         return f"{endpoint.endpoint_url.rstrip('/')}/{endpoint.bucket}", region
     config = Config(
         signature_version=UNSIGNED,
         s3={"addressing_style": "path" if _is_path_style(endpoint) else "virtual"},
     )
+    session = _session(endpoint.credentials).core
     with _making, translated(Where(f"endpoint of {endpoint.uri}")):
-        client = session.client("s3", region_name=region, config=config)
+        client: Any = session.create_client("s3", region_name=region, config=config)
         return client.generate_presigned_url("head_bucket", Params={"Bucket": endpoint.bucket}).rstrip(
             "/"
         ), region
@@ -180,7 +194,7 @@ def partition(region: str) -> str:
         ConfigurationError: no partition has such a region.
     """
     with translated(Where(f"partition of {region}")):
-        return str(_session("default").get_partition_for_region(region))
+        return str(_session("default").core.get_partition_for_region(region))
 
 
 def credentials(name: str) -> Renewable:
@@ -189,14 +203,14 @@ def credentials(name: str) -> Renewable:
     Raises:
         ConfigurationError: there is no such profile.
     """
-    found = _session(name).get_credentials()
+    found = _session(name).core.get_credentials()
     assert isinstance(found, Renewable)
     return found
 
 
 def ca_bundle(name: str) -> str | None:
     """File of the certificates that the clients of these credentials trust; None for the system's."""
-    found: str | None = _core(parse(name)).get_config_variable("ca_bundle")
+    found: str | None = _session(name).core.get_config_variable("ca_bundle")
     return found
 
 
@@ -209,13 +223,12 @@ def sqs_client(queue_url: str) -> SQSClient:
     """An SQS client for a queue; region and endpoint are those of its URL."""
     parts = urlsplit(queue_url)
     assert parts.hostname
-    session = _session("default")
     labels = parts.hostname.split(".")
     of_aws = parts.hostname.endswith((".amazonaws.com", ".amazonaws.com.cn")) and labels[0] == "sqs"
-    region = labels[1] if of_aws else session.region_name or _FALLBACK_REGION
+    region = labels[1] if of_aws else _session("default").region
     endpoint_url = None if of_aws else f"{parts.scheme}://{parts.netloc}"
     with translated(Where(f"SQS client for {queue_url}")):
-        return session.client(
+        return _session("default").clients.client(
             "sqs",
             region_name=region,
             endpoint_url=endpoint_url,
@@ -225,10 +238,9 @@ def sqs_client(queue_url: str) -> SQSClient:
 
 def logs_client() -> CloudWatchLogsClient:
     """A CloudWatch Logs client that backs off when throttled, and never hangs for long."""
-    session = _session("default")
     with translated(Where("CloudWatch Logs client")):
-        return session.client(
+        return _session("default").clients.client(
             "logs",
-            region_name=session.region_name or _FALLBACK_REGION,
+            region_name=_session("default").region,
             config=_config(_LOG_TRIES, read_timeout=10),
         )

@@ -23,7 +23,7 @@ from worker.core.errors import (
     InterruptedTransferError,
     ObjectRefusedError,
 )
-from worker.core.headers import attributes, seen
+from worker.core.headers import WITH_CHECKSUMS, attributes, seen
 from worker.core.http import Head
 from worker.core.model import LARGEST_PUT, ObjectRef, Proof, Transfer
 from worker.core.proof import Digest, choose
@@ -134,10 +134,9 @@ class WireTransferrer:
 
 
 def _get(ref: ObjectRef, buffers: Buffers, watch: Watch, *, fenced: bool) -> Request:
-    headers = {"x-amz-checksum-mode": "ENABLED"}
-    request = Request("GET", ref.key, headers, buffers, watch)
+    request = Request("GET", ref.key, dict(WITH_CHECKSUMS), buffers, watch)
     if fenced:
-        headers["if-match"] = f'"{ref.etag}"'
+        request.headers["if-match"] = f'"{ref.etag}"'
         if ref.version_id:
             request.query = (("versionId", ref.version_id),)
     return request

@@ -6,8 +6,6 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from boto3.s3.transfer import TransferConfig
-
 from worker.aws.errors import Where, translated
 from worker.aws.session import s3_client
 from worker.core.model import Endpoint
@@ -45,6 +43,8 @@ def upload(endpoint: Endpoint, key: str, blocks: Iterator[bytes]) -> None:
     Raises:
         FleetcopyError: the bucket refuses, or one of the blocks'; nothing is there then.
     """
+    from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - see aws.session
+
     client = s3_client(endpoint, connections=2)
     config = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False)
     with translated(Where(f"write s3://{endpoint.bucket}/{key}")):

@@ -47,6 +47,9 @@ LISTING = ("list-type", "2")
 TAGGING = ("tagging", "")
 """Parameter of a request for an object's tags."""
 
+ENCRYPTION = ("encryption", "")
+"""Parameter of a request for a bucket's default encryption."""
+
 COPY_SOURCE = "x-amz-copy-source"
 """Header that names what S3 shall copy."""
 
@@ -270,6 +273,8 @@ class Site:
         """What a request is about, for its errors; without a key, it lists, or asks for a configuration."""
         if not request.key and LISTING in request.query:
             return Where(f"list {self._side} {self._endpoint.uri}", self._side)
+        if ENCRYPTION in request.query:
+            return Where(f"ask for the encryption of {self._side} {self._endpoint.uri}", self._side, "")
         action = {"GET": "read", "HEAD": "look at"}.get(request.method, "write")
         if TAGGING in request.query:
             action = "read the tags of"
@@ -291,17 +296,18 @@ class Site:
 
     def _failed(self, error: Exception, request: Request) -> FleetcopyError:
         """What went wrong on the way, as ours."""
-        what = self.where(request).what
+        what, origin = self.where(request).what, self._place.pool.origin
         match error:
             case CancelledError():
                 return errors.InterruptedTransferError(f"{what}: cancelled")
             case UnreachableError():
                 return errors.EndpointUnreachableError(
-                    f"{what}: {error}. Check the endpoint URL, the region and the network"
+                    f"{what}: {origin.scheme}://{origin.netloc}: {error}. "
+                    "Check the endpoint URL, the region and the network"
                 )
             case UntrustedError():
                 return errors.ConfigurationError(
-                    f"{what}: the certificate of {self._place.pool.origin.netloc} is not trusted: {error}. "
+                    f"{what}: the certificate of {origin.netloc} is not trusted: {error}. "
                     "Check the endpoint URL; AWS_CA_BUNDLE names a file of certificates to trust"
                 )
         return errors.ServiceUnavailableError(f"{what}: {error}")

@@ -29,6 +29,9 @@ from worker.core.options import Options
 PAYER = {"x-amz-request-payer": "requester"}
 """By which a requester agrees to pay."""
 
+WITH_CHECKSUMS: Mapping[str, str] = {"x-amz-checksum-mode": "ENABLED"}
+"""By which a GET or HEAD asks for the checksums that are stored with an object."""
+
 _CHECKSUMS = {
     f"x-amz-checksum-{name.lower()}": name for name in ("CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256")
 }
@@ -54,7 +57,7 @@ _DATE = re.compile(
 
 
 def seen(headers: Mapping[str, str], size: int) -> Seen:
-    """What a GET answer says of its object's bytes; `size` is how many they are."""
+    """What a GET or HEAD answer says of its object, of `size` bytes."""
     encrypted = (
         headers.get("x-amz-server-side-encryption") in KMS
         or "x-amz-server-side-encryption-customer-algorithm" in headers
@@ -67,7 +70,13 @@ def seen(headers: Mapping[str, str], size: int) -> Seen:
             # A checksum of parts' checksums (COMPOSITE, `-N` at its end) proves nothing of the whole.
             if "-" not in value:
                 checksums[name] = value
-    return Seen(size, headers.get("etag", "").strip('"'), not encrypted, checksums)
+    return Seen(
+        size=size,
+        etag=headers.get("etag", "").strip('"'),
+        digest=not encrypted,
+        checksums=checksums,
+        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
+    )
 
 
 def is_archived(headers: Mapping[str, str]) -> bool:

@@ -6,7 +6,14 @@ Architecture Blog, "Exponential Backoff and Jitter".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import TypeVar
+
+from worker.core.errors import FleetcopyError, InterruptedTransferError
+from worker.core.transferrer import Cancellation
+
+_T = TypeVar("_T")
 
 TRIES = 4
 """Tries of one object within one delivery."""
@@ -29,3 +36,24 @@ def pause(tries: int, random: Random, *, base: float = 0.2, cap: float = 10.0) -
 def delay(attempt: int, random: Random, *, base: float = 5.0) -> int:
     """`DelaySeconds` of a task handed over after its `attempt`-th failed delivery (1, 2, ...)."""
     return round(random.uniform(0.5, 1.0) * min(_LONGEST_DELAY, base * 4.0 ** (attempt - 1)))
+
+
+def again(act: Callable[[], _T], cancel: Cancellation, random: Random) -> _T:
+    """Do something, a few times where it fails in a way that may pass.
+
+    Raises:
+        FleetcopyError: of the last time.
+        InterruptedTransferError: cancelled.
+    """
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return act()
+        except InterruptedTransferError:
+            raise
+        except FleetcopyError as error:
+            if not error.retryable or error.blames_endpoint or tries == TRIES:
+                raise
+            if cancel.wait(pause(tries, random)):
+                raise InterruptedTransferError("cancelled between tries") from error

@@ -8,27 +8,22 @@ parts turn out to have been of several sizes, the object is copied as a whole.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import TypeVar
 
 from worker.core.compare import Seen
 from worker.core.errors import (
     DestinationChangedError,
     FleetcopyError,
-    InterruptedTransferError,
     ProofRefusedError,
     UploadGoneError,
 )
 from worker.core.message import Upload
 from worker.core.model import ObjectRef
 from worker.core.parts import count, own_part_size, parts_in, prove, span
-from worker.core.retry import TRIES, pause
+from worker.core.retry import again
 from worker.core.transferrer import Cancellation, Copied, Multipart, Original, Transferrer
 from worker.flow import log
-
-_T = TypeVar("_T")
 
 
 class InParts:
@@ -110,26 +105,6 @@ def are_of_one_size(
         == span(ref.size, part_size, number)[1]
         for number in range(last if last_alone else 1, last + 1)
     )
-
-
-def again(act: Callable[[], _T], cancel: Cancellation, random: Random) -> _T:
-    """Do something, a few times where it fails in a way that may pass.
-
-    Raises:
-        FleetcopyError: of the last time.
-    """
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            return act()
-        except InterruptedTransferError:
-            raise
-        except FleetcopyError as error:
-            if not error.retryable or error.blames_endpoint or tries == TRIES:
-                raise
-            if cancel.wait(pause(tries, random)):
-                raise InterruptedTransferError("cancelled between tries") from error
 
 
 def sweep(multipart: Multipart, ref: ObjectRef) -> int:

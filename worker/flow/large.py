@@ -35,10 +35,11 @@ from worker.core.large import MOST_HINTS, Move, decide, hints, lateness, next_lo
 from worker.core.message import MOST_PARTS, LargeTask, PartTask, Stage, Task, Upload, encode
 from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome
 from worker.core.parts import Part, own_part_size, part_size, parts_in, prove
+from worker.core.retry import again
 from worker.core.settle import Send, Step, is_final
 from worker.core.transferrer import Cancellation, Multipart, Original
 from worker.flow import log
-from worker.flow.in_parts import again, are_of_one_size, sweep
+from worker.flow.in_parts import are_of_one_size, sweep
 
 replace = msgspec.structs.replace
 
