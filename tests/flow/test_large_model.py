@@ -8,7 +8,7 @@ aborted may still arrive; S3 lists what has arrived, until it is aborted again.
 
 Always: the destination is absent or one whole version that the source held, and never an older one than
 before. In the end: nothing is left in the queue, every owner has come to an end, and no upload survives; but
-for one that was made when the message that asked for it had already been deleted by another who received it,
+for one that was made when another, who had received the same message, had already looked for what is left,
 and whose maker then died: nobody can know of that one (`fleetcopy uploads abort` is for such).
 
 Set FLEETCOPY_TEST_SEED to repeat one interleaving, FLEETCOPY_TEST_ROUNDS for more or fewer of them.
@@ -72,8 +72,10 @@ class Actor:
         self.busy = self.killed = False
         self.message: Message | None = None
         """What it works on."""
+        self.swept = False
+        """Whether its job has looked for what uploads are left."""
         self.unasked: list[str] = []
-        """Uploads that its job has created when another had already deleted its message."""
+        """Uploads that its job has created when another with the same message had already looked."""
         self.error: BaseException | None = None
         self.lands_by: float | None = None
         """Where it uploads a part: when that arrives at the latest."""
@@ -84,7 +86,7 @@ class Actor:
     def start(self, job: Callable[[], None]) -> None:
         """Give it a job, which begins at the next `resume`."""
         self._job, self.busy, self.killed, self.lands_by = job, True, False, None
-        self.unasked = []
+        self.swept, self.unasked = False, []
 
     def resume(self) -> None:
         """Let it go on until its next pause, or its end."""
@@ -410,9 +412,14 @@ class World:
             upload_id = f"u{self._numbers}"
             self.live[upload_id] = {}
             assert self._actor
-            if not any(one is self._actor.message for one in self.queue):
+            if self._another_has_looked(self._actor):
                 self._actor.unasked.append(upload_id)
         return Upload(upload_id, part_size, "", own)
+
+    def _another_has_looked(self, actor: Actor) -> bool:
+        """Whether another receiver of an actor's message has swept, perhaps to the end of its step."""
+        others = [one for one in ACTORS if one is not actor and one.busy and one.message is actor.message]
+        return all(one is not actor.message for one in self.queue) or any(one.swept for one in others)
 
     def put(self, ref: ObjectRef, upload: Upload, number: int, cancel: Cancellation) -> Part:
         """See `Multipart.put`."""
@@ -511,6 +518,8 @@ class World:
         """See `Multipart.uploads`."""
         del ref
         with self._call():
+            assert self._actor
+            self._actor.swept = True
             return [*self.live, *self.left]
 
     def combine(self, algorithm: str, sums: Iterable[tuple[str, int]]) -> str:
