@@ -16,8 +16,10 @@ import pytest
 from tests.cloud import Cloud
 from tests.conftest import Command
 from tests.test_archive_listing import LISTING, OBJECTS, rows
+from tests.test_large import Versions
 from tests.transfers import Trial
-from worker.core.parts import MIB
+from worker.core.bill import LOOKS
+from worker.core.parts import FAN_OUT_ABOVE, MIB
 
 SEED = 6
 FENCES_TRIED = {"s3:CopyObject": 2}
@@ -86,6 +88,22 @@ def test_the_plan_of_objects_in_parts_is_what_happens(cloud: Cloud, strategy: st
     plan = planned(trial, "--strategy", strategy)
     assert (plan["work"]["copy_tasks"], plan["work"]["parts"]) == (1, 4)
     assert foretold(plan) == seen(carried_out(trial, "--strategy", strategy))
+
+
+@pytest.mark.slow
+def test_the_plan_of_an_object_that_many_copy_is_what_happens() -> None:
+    with Cloud() as cloud:  # its memory holds the object
+        trial = Trial.fill(cloud, Random(SEED), 2, (10,))
+        Versions(cloud, FAN_OUT_ABOVE + 5 * MIB).put(trial.source, "in/large", 1)
+        plan = planned(trial, "--strategy", "stream")
+        done = carried_out(trial, "--strategy", "stream")
+    work, told, found = plan["work"], foretold(plan), seen(done)
+    assert (work["copy_tasks"], work["large_tasks"], work["parts"]) == (1, 1, 65)
+    # How often its owner looks depends on time.
+    looks = found["queue", "sqs:DeleteMessage"] - work["copy_tasks"] - work["large_tasks"] - work["hints"]
+    each_look = [("source", "s3:HeadObject"), ("destination", "s3:ListParts")]
+    each_look += [("queue", "sqs:DeleteMessage"), ("queue", "sqs:SendMessageBatch")]
+    assert told == found | {of: found[of] + LOOKS - looks for of in each_look}
 
 
 def in_parts(trial: Trial, key: str, sizes: list[int]) -> None:

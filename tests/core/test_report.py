@@ -47,15 +47,17 @@ b/                              1  2 GiB
 
 REQUESTS                                   COUNT    COST
 source       GetObject                        35   $0.04
-source       HeadObject                        5  <$0.01
+source       HeadObject                        7  <$0.01
 source       ListObjectsV2                     3   $0.02
 destination  UploadPart                       32   $0.16
 destination  PutObject                         2   $0.01
 destination  CreateMultipartUpload             1  <$0.01
-destination  ListParts                        37   $0.18
 destination  CompleteMultipartUpload           1  <$0.01
+destination  ListMultipartUploads              1  <$0.01
+destination  HeadObject                        1  <$0.01
+destination  ListParts                        20   $0.10
 destination  ListObjectsV2                     3   $0.02
-queue        SendMessageBatch                 21  $22.00
+queue        SendMessageBatch                  6   $7.00
 queue        ReceiveMessage                   22  $22.00
 queue        DeleteMessage                    22  $22.00
 queue        ChangeMessageVisibilityBatch      1   $1.00
@@ -63,11 +65,11 @@ queue        ChangeMessageVisibilityBatch      1   $1.00
 
 COST                           US DOLLARS
 requests at the source              $0.06
-requests at the destination         $0.38
-requests at the queue              $67.00
+requests at the destination         $0.30
+requests at the queue              $52.00
 data transfer between regions       $1.00
 Spot Instances                     <$0.01
-together                           $68.44
+together                           $53.36
 at list prices of 2026-11, without storage, logs, NAT gateways and addresses
 
 TIME  1 min with 1 x x1.large: 0.1 instance hours

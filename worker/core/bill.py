@@ -6,10 +6,10 @@
 | ... that replaces another, or may be equal to it | HEAD on both sides as well |
 | an archived one | the first of these, refused |
 | in parts, by one worker | GET and UploadPart a part, or UploadPartCopy; four more |
-| in parts, by many | the same, 2 a hint, HEAD and ListParts each time that its owner looks |
+| in parts, by many | the same, three HEAD, ListParts a hint; HEAD and ListParts at each look of its owner |
 
-The four are HEAD, CreateMultipartUpload, ListParts and CompleteMultipartUpload. Listings are those of
-`submit`, and the probes of each instance that starts. Retries, idle polls of the queue, what interruptions
+The four are HEAD, CreateMultipartUpload, CompleteMultipartUpload and ListMultipartUploads. Listings are those
+of `submit`, and the probes of each instance that starts. Retries, idle polls of the queue, what interruptions
 repeat, the reading of tags, and looks at locks and redirects depend on the day and on the buckets: they are
 not in it.
 """
@@ -161,11 +161,13 @@ def _around_pieces(bill: _Bill, tally: Tally) -> None:
     for storage_class, parts in tally.parted:
         bill.add("source", "s3:HeadObject", parts.objects, storage_class)
         bill.add("destination", "s3:CreateMultipartUpload", parts.objects, storage_class)
-        bill.add("destination", "s3:ListParts", parts.objects + 2 * parts.hints, storage_class)
         bill.add("destination", "s3:CompleteMultipartUpload", parts.objects, storage_class)
+        bill.add("destination", "s3:ListMultipartUploads", parts.objects, storage_class)
     for storage_class, parts in tally.fanned_out.items():
-        bill.add("source", "s3:HeadObject", parts.objects * LOOKS, storage_class)
-        bill.add("destination", "s3:ListParts", parts.objects * LOOKS, storage_class)
+        # Its first part's and its last one's size, and what the destination holds.
+        bill.add("source", "s3:HeadObject", parts.objects * (2 + LOOKS), storage_class)
+        bill.add("destination", "s3:HeadObject", parts.objects, storage_class)
+        bill.add("destination", "s3:ListParts", parts.hints + parts.objects * LOOKS, storage_class)
 
 
 def _at_queue(bill: _Bill, tally: Tally, submission: Submission, beats: int) -> None:
@@ -173,7 +175,9 @@ def _at_queue(bill: _Bill, tally: Tally, submission: Submission, beats: int) -> 
     submitted = submission.tasks + large.objects
     handed_on = large.hints + large.objects * LOOKS
     batches = -(-submitted // BATCH_ENTRIES)
-    bill.add("queue", "sqs:SendMessageBatch", batches + handed_on)
+    # Hints go out with the owner's first message, small ones.
+    again = -(-(large.hints + large.objects) // BATCH_ENTRIES) + large.objects * (LOOKS - 1)
+    bill.add("queue", "sqs:SendMessageBatch", batches + again)
     # SQS bills each 64 KiB, and a pack's message is hardly smaller: a batch of ten costs as ten.
     bill.charge("queue", "sqs:SendMessageBatch", submitted - batches)
     bill.add("queue", "sqs:ReceiveMessage", submitted + handed_on)
