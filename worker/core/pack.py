@@ -66,6 +66,9 @@ def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMI
     task: list[ObjectRef] = []
     packed, size, message_bytes = 0, 0, 0
     prefix, prefix_bytes, ceiling = "", 0, 0
+    # Every object of a bucket comes through here: all is at hand.
+    most_bytes, most_message_bytes = limits.bytes, limits.message_bytes
+    most_seconds, object_seconds, rate = limits.seconds, limits.object_seconds, limits.bytes_per_second
     for ref in refs:
         if is_large(ref):
             if task:
@@ -84,9 +87,9 @@ def pack(transfer: str, refs: Iterable[ObjectRef], limits: Limits = DEFAULT_LIMI
             objects, size, message_bytes = len(task) + 1, size + ref.size, message_bytes + row_bytes
             if (
                 objects <= ceiling
-                and size <= limits.bytes
-                and objects * limits.object_seconds + size / limits.bytes_per_second <= limits.seconds
-                and message_bytes - (objects - 1) * shared_bytes <= limits.message_bytes
+                and size <= most_bytes
+                and objects * object_seconds + size / rate <= most_seconds
+                and message_bytes - (objects - 1) * shared_bytes <= most_message_bytes
             ):
                 task.append(ref)
                 prefix, prefix_bytes = shared, shared_bytes

@@ -64,10 +64,12 @@ def plan(
         seen, comparison = "", None
         if destination is not None:
             seen, comparison = destination.etag, compare_refs(source, destination, digests=digests, by=by)
-        ref = msgspec.structs.replace(source, destination_etag=seen)
+        ref, key = msgspec.structs.replace(source, destination_etag=seen), source.key
+        # Every object of a bucket comes through here, and of most keys the bytes are known without a look.
+        name_bytes = len(key) - cut if key.isascii() else len(key[cut:].encode())
         if comparison is Comparison.EQUAL:
             yield Step(Action.EQUAL, ref, comparison)
-        elif not 0 < prefix_bytes + len(ref.key[cut:].encode()) <= LONGEST_KEY:
+        elif not 0 < prefix_bytes + name_bytes <= LONGEST_KEY:
             yield Step(Action.UNNAMEABLE, ref, comparison)
         elif source.size > LARGEST_OBJECT:
             yield Step(Action.TOO_LARGE, ref, comparison)
