@@ -444,6 +444,20 @@ def test_counts_leases_and_delays(cloud: Cloud, queue: Queues) -> None:
     assert depths(sqs, queue.url) == (0, 1, 0)
 
 
+def test_a_lease_that_has_lapsed_leaves_others_of_its_batch_alone(cloud: Cloud, queue: Queues) -> None:
+    sqs = cloud.client("sqs")
+    for body in "ab":
+        sqs.send_message(QueueUrl=queue.url, MessageBody=body)
+    gone, held = (sqs.receive_message(QueueUrl=queue.url)["Messages"][0]["ReceiptHandle"] for _ in "ab")
+    sqs.change_message_visibility(QueueUrl=queue.url, ReceiptHandle=gone, VisibilityTimeout=0)
+    handles = {"lapsed": gone, "held": held, "unknown": "x"}
+    entries = [{"Id": id, "ReceiptHandle": one, "VisibilityTimeout": 9} for id, one in handles.items()]
+    answer = sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+    assert [one["Id"] for one in answer["Successful"]] == ["held"]
+    failed = {one["Id"]: one["Code"] for one in answer["Failed"]}
+    assert failed == {"lapsed": "InvalidParameterValue", "unknown": "ReceiptHandleIsInvalid"}
+
+
 def depths(sqs: Any, url: str) -> tuple[int, int, int]:  # noqa: ANN401 - a boto3 client
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     start = "ApproximateNumberOfMessages"

@@ -32,7 +32,10 @@ MAX_VISIBILITY = 43_200
 def apply() -> None:
     """Put the patches in place."""
     put(models, "generate_receipt_handle", lambda: secrets.token_hex(92))
-    for method in (send_message, send_message_batch, receive_message, change_message_visibility):
+    for method in (
+        *(send_message, send_message_batch, receive_message),
+        *(change_message_visibility, change_message_visibility_batch),
+    ):
         put(models.SQSBackend, method.__name__, method)
     put(models.Queue, "delete_message", delete_message)
     visible = property(lambda queue: count(queue, "visible"))
@@ -249,6 +252,23 @@ def change_message_visibility(
     message.visible_at = now + seconds * 1000 if seconds else 0.0
     with CHANGED:
         CHANGED.notify_all()
+
+
+def change_message_visibility_batch(
+    self: Any, queue_name: str, entries: list[dict[str, Any]]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Change leases, each by itself: moto fails the whole batch for one that has lapsed."""
+    done, failed = [], []
+    for entry in entries:
+        try:
+            change_message_visibility(self, queue_name, entry["ReceiptHandle"], entry["VisibilityTimeout"])
+        except exceptions.SQSException as error:
+            failed.append(
+                {"Id": entry["Id"], "SenderFault": True, "Code": error.code, "Message": error.message}
+            )
+        else:
+            done.append(entry["Id"])
+    return done, failed
 
 
 def _everywhere() -> Iterator[tuple[Any, Any]]:
