@@ -451,7 +451,7 @@ def test_a_lease_that_has_lapsed_leaves_others_of_its_batch_alone(cloud: Cloud, 
     gone, held = (sqs.receive_message(QueueUrl=queue.url)["Messages"][0]["ReceiptHandle"] for _ in "ab")
     sqs.change_message_visibility(QueueUrl=queue.url, ReceiptHandle=gone, VisibilityTimeout=0)
     handles = {"lapsed": gone, "held": held, "unknown": "x"}
-    entries = [{"Id": id, "ReceiptHandle": one, "VisibilityTimeout": 9} for id, one in handles.items()]
+    entries = [{"Id": name, "ReceiptHandle": one, "VisibilityTimeout": 9} for name, one in handles.items()]
     answer = sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
     assert [one["Id"] for one in answer["Successful"]] == ["held"]
     failed = {one["Id"]: one["Code"] for one in answer["Failed"]}
