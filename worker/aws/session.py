@@ -55,7 +55,7 @@ class _Session:
         self.core.register_component("credential_provider", _Given(found))
         self.core.get_component("event_emitter").register("after-call", found.answered)
         with translated(Where(f"credentials {name!r}")):
-            self.core.get_scoped_config()  # there is such a profile
+            self.core.get_scoped_config()  # or else there is no such profile
             self.region = self.core.get_config_variable("region") or _FALLBACK_REGION
 
     @functools.cached_property
