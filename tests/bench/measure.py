@@ -18,11 +18,12 @@ SAMPLE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What one run took: seconds, and MiB at the peak."""
+    """What one run took: seconds, and MiB at the peak; and what it printed."""
 
     cpu: float
     wall: float
     memory: float
+    printed: str
 
 
 class RunFailedError(Exception):
@@ -62,7 +63,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], core: int
         raise RunFailedError(
             f"{command[0]} ended with {process.returncode}: {printed[-2000:].decode(errors='replace')}"
         )
-    return Weight(usage.ru_utime + usage.ru_stime, wall, peak[0] / 1024)
+    return Weight(usage.ru_utime + usage.ru_stime, wall, peak[0] / 1024, printed.decode(errors="replace"))
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 The same made-up radar archive is saved in each of the forms that `--from` takes; from each, `flow.submit`
 lists, plans, packs and encodes all of it, for a queue that takes everything and keeps nothing. Each run is a
 process of its own on one core; its CPU seconds are all of its life's, from `import` on. The budget is 400,000
-objects a CPU second and 100 MiB for listings in order; the others are told to compare.
+objects a CPU second and 100 MiB for listings in order; the others are told to compare. SQS requests may be 12
+per 1,000 objects.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class Taken:
     url = "nowhere"
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.bytes = self.batches = 0
 
     def send(self, entries: Sequence[Entry]) -> list[Refusal]:
         """Take a batch."""
         self.bytes += sum(entry.size for entry in entries)
+        self.batches += 1
         return []
 
 
@@ -59,7 +61,11 @@ def planned(listing: str) -> None:
         digests=True,
         random=random.Random(SEED),
     )
-    print(f"{counts['copy']} objects, {counts['bytes']} bytes, {counts['tasks']} tasks, {queue.bytes} sent")
+    requests = queue.batches + 2 * counts["tasks"]
+    print(
+        f"{counts['tasks']:,} tasks of {queue.bytes:,} bytes: with their receiving and deleting, "
+        f"{1_000 * requests / counts['copy']:.1f} SQS requests per 1,000 objects"
+    )
 
 
 def rows(count: int) -> Iterator[tuple[str, int, str, str]]:
@@ -165,6 +171,7 @@ def main(count: int) -> None:
             f"{name:24} {count / weight.cpu:10,.0f} objects/CPU s "
             f"{weight.cpu:7.2f} CPU s {weight.wall:7.2f} s {weight.memory:6.0f} MiB"
         )
+    print(weight.printed, end="")
 
 
 if __name__ == "__main__":
