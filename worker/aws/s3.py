@@ -158,7 +158,7 @@ class Bucket:
         ask = partial(self._read, "", (ENCRYPTION,), read_encryption)
         try:
             return again(ask, threading.Event(), self._random).isdisjoint(KMS)
-        except ObjectError:
+        except (ConfigurationError, ObjectError):
             return True
 
     def head(self, key: str) -> Seen | None:
