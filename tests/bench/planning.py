@@ -63,8 +63,8 @@ def planned(listing: str) -> None:
     )
     requests = queue.batches + 2 * counts["tasks"]
     print(
-        f"{counts['copy']} objects in {counts['tasks']:,} tasks of {queue.bytes:,} bytes: with their receiving and "
-        f"deleting, {1_000 * requests / counts['copy']:.1f} SQS requests per 1,000 objects"
+        f"{counts['copy']} objects in {counts['tasks']:,} tasks of {queue.bytes:,} bytes: with their "
+        f"receiving and deleting, {1_000 * requests / counts['copy']:.1f} SQS requests per 1,000 objects"
     )
 
 
