@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from ssl import create_default_context
 from typing import Any
 
 from tests.bench import measure, report, workloads
@@ -38,7 +38,7 @@ class Server:
         self.place = place
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=create_default_context(cafile=place.certificate)),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=place.certificate)),
         )
 
     def control(self, name: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
@@ -163,11 +163,13 @@ def main() -> int:
         server.control("fill", workload="small", scale=CEILING_REQUESTS / workloads.SHAPES["small"][0])
         rate = ceiling(server)
         print(f"the server answers {rate:.0f} requests/s of 16 KiB on its core", flush=True)
+        print(f"fleetcopy has {ssl.OPENSSL_VERSION}", flush=True)
         runs = list(compare(server, options, objects))
         table = report.rows(runs, objects)
         distant = list(distance(server)) if DISTANT in options.workloads else []
     print("", report.text(table), "", *distant, sep="\n")
-    report.write(options.output, runs, table, {"ceiling requests/s": rate, "distance": distant})
+    told = {"ceiling requests/s": rate, "OpenSSL": ssl.OPENSSL_VERSION, "distance": distant}
+    report.write(options.output, runs, table, told)
     print(f"\nkept in {options.output}")
     return 0
 

@@ -34,8 +34,9 @@ class Tool:
 
 
 def base_environment() -> dict[str, str]:
-    """Nothing of the user's AWS, no proxy, no metadata."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """Nothing of the user's AWS, no proxy, no metadata; `LD_LIBRARY_PATH` chooses an OpenSSL."""
+    names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | KEYS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
