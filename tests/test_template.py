@@ -19,8 +19,8 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[impor
 
 from tests.cloud import ROOT
 from tests.test_readme import BIN, README, section
-from worker.config import SETTINGS_OF_COPIES
 from worker.core.options import ACLS, CARRIES, SSES, STORAGE_CLASSES, STRATEGIES
+from worker.core.settings import SETTINGS_OF_COPIES
 
 PATH = ROOT / "cloudformation" / "spot-fleet.yaml"
 TEMPLATE: dict[str, Any] = load(str(PATH))

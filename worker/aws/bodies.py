@@ -12,7 +12,8 @@ from typing import Protocol
 
 from awscrt import checksums
 
-from worker.aws.wire import Answer, Body, Pieces, Site
+from worker.aws.exchange import Body, Pieces
+from worker.aws.wire import Answer, Site
 from worker.core.aws_chunked import Framer, encoded_length
 from worker.core.errors import ServiceUnavailableError
 

@@ -18,10 +18,11 @@ import msgspec
 
 from worker.aws import bodies
 from worker.aws.errors import translated
+from worker.aws.exchange import Body, Request
 from worker.aws.http import Buffers, Limits, Watch
 from worker.aws.s3 import Bucket
 from worker.aws.server_side import ServerSide
-from worker.aws.wire import Body, Reply, Request, Site
+from worker.aws.wire import Reply, Site
 from worker.core.compare import KMS, Seen
 from worker.core.errors import (
     DestinationChangedError,

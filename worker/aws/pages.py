@@ -11,8 +11,9 @@ import threading
 from random import Random
 from xml.etree.ElementTree import ParseError
 
+from worker.aws.exchange import Request
 from worker.aws.http import Limits, ThreadBuffers, Watch
-from worker.aws.wire import LISTING, Request, Site
+from worker.aws.wire import LISTING, Site
 from worker.core.errors import ListingError, ServiceUnavailableError, Side, UsageError
 from worker.core.model import Endpoint
 from worker.core.page import MOST_KEYS, Cursor, Page, parse_page

@@ -8,9 +8,10 @@ import threading
 
 from awscrt.checksums import crc64nvme
 
+from worker.aws.exchange import Request
 from worker.aws.http import Limits, ThreadBuffers, Watch
 from worker.aws.transfer import WireTransferrer
-from worker.aws.wire import Request, Site
+from worker.aws.wire import Site
 from worker.core.compare import Seen
 from worker.core.errors import Side
 from worker.core.model import ObjectRef, Transfer

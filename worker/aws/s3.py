@@ -12,9 +12,10 @@ from xml.etree.ElementTree import ParseError
 
 from worker.aws import session
 from worker.aws.errors import Where
+from worker.aws.exchange import Request
 from worker.aws.http import Limits, ThreadBuffers, Watch
 from worker.aws.pages import Pages
-from worker.aws.wire import ENCRYPTION, TAGGING, Request, Site, trust
+from worker.aws.wire import ENCRYPTION, TAGGING, Site, trust
 from worker.core.answers import read_encryption, read_tags
 from worker.core.compare import KMS, Seen
 from worker.core.errors import (

@@ -27,8 +27,9 @@ import threading
 import msgspec
 
 from worker.aws import session
+from worker.aws.exchange import Body, Request
 from worker.aws.http import Buffers, Limits, Watch
-from worker.aws.wire import COPY_SOURCE, Body, Reply, Request, Site
+from worker.aws.wire import COPY_SOURCE, Reply, Site
 from worker.core.compare import KMS
 from worker.core.errors import (
     ConfigurationError,

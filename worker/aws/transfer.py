@@ -12,11 +12,12 @@ import ssl
 from collections.abc import Sequence
 
 from worker.aws.bodies import CRC64NVME, body, can_trail
+from worker.aws.exchange import Request
 from worker.aws.http import Buffers, Limits, ThreadBuffers, Watch
 from worker.aws.multipart import WireMultipart
 from worker.aws.s3 import sides
 from worker.aws.server_side import ServerSide
-from worker.aws.wire import Request, Site
+from worker.aws.wire import Site
 from worker.core.compare import Seen
 from worker.core.errors import (
     AttributeLostError,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -21,15 +20,13 @@ import msgspec
 
 from worker.aws import session
 from worker.aws.errors import Where, refused
+from worker.aws.exchange import Request, converse, unsigned
 from worker.aws.http import (
     BrokenError,
-    Buffers,
     CancelledError,
     ClosedError,
     Connection,
     Limits,
-    SilentError,
-    Watch,
 )
 from worker.aws.keyring import KeyRing
 from worker.aws.pool import Origin, Pool, UnreachableError, UntrustedError
@@ -56,9 +53,6 @@ COPY_SOURCE = "x-amz-copy-source"
 _SUCCESS = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 _PORTS = {"http": 80, "https": 443}
 _FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
-
-Pieces = tuple[bytes | memoryview, ...]
-"""Bytes that go out together."""
 
 
 def trust(ca_bundle: str | None) -> ssl.SSLContext:
@@ -90,50 +84,6 @@ class Capabilities(msgspec.Struct):
     trailers: bool
     conditions: bool = True
     proceeds: bool = True
-
-
-class Body(msgspec.Struct, frozen=True):
-    """What a PUT or POST sends.
-
-    Attributes:
-        length: bytes on the wire.
-        held: all of it, where it is in memory; it can be sent again.
-        stream: all of it, piece by piece, where it is not.
-        trailed: whether a checksum follows, in S3's framing.
-    """
-
-    length: int
-    held: Pieces = ()
-    stream: Iterator[Pieces] | None = None
-    trailed: bool = False
-
-
-class Request(msgspec.Struct):
-    """One GET, HEAD, PUT or POST.
-
-    Attributes:
-        method, key: what to do to which object.
-        headers: by name in lower case.
-        buffers, watch: of the thread and of the copy that it is for.
-        query: name and value of each parameter.
-        body: of a PUT or POST.
-        partial: whether it asks for a part of an object, and may be given that.
-        waits: whether it asks for `100 Continue` before it sends its body.
-        unheard: whether it asked in vain.
-        spent: whether a byte of a streamed body has been taken, so that it cannot be sent again.
-    """
-
-    method: str
-    key: str
-    headers: dict[str, str]
-    buffers: Buffers
-    watch: Watch
-    query: tuple[tuple[str, str], ...] = ()
-    body: Body | None = None
-    partial: bool = False
-    waits: bool = False
-    unheard: bool = False
-    spent: bool = False
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -362,7 +312,7 @@ class Site:
         connection = place.pool.take(request.buffers, request.watch)
         while True:
             try:
-                return Answer(request, keys, place, connection, _converse(connection, lines, request))
+                return Answer(request, keys, place, connection, converse(connection, lines, request))
             except BaseException as error:
                 connection.close()
                 gone = isinstance(error, ClosedError) and connection.reused and not connection.answered
@@ -395,7 +345,7 @@ class Site:
         return keys, (
             f"{method} {path}{'?' if query else ''}{query} HTTP/1.1\r\n"
             + lines.replace("\n", "\r\n")
-            + f"authorization:{authorization}\r\nuser-agent:fleetcopy\r\n{_unsigned(request)}\r\n"
+            + f"authorization:{authorization}\r\nuser-agent:fleetcopy\r\n{unsigned(request)}\r\n"
         ).encode("latin-1")
 
     # What refusals teach.
@@ -441,72 +391,6 @@ class Site:
 def _fits(lines: str) -> bool:
     """Whether each character stands for a byte. To find out by encoding would put secrets into the error."""
     return lines.isascii() or max(lines) <= "\xff"
-
-
-def _unsigned(request: Request) -> str:
-    """The header lines that are no part of the signature."""
-    if request.body is None:
-        return ""
-    expect = "expect:100-continue\r\n" if request.waits else ""
-    return f"content-length:{request.body.length}\r\n{expect}"
-
-
-def _converse(connection: Connection, lines: bytes, request: Request) -> Head:
-    """Send a request, and wait for the head of its answer."""
-    body, buffers, watch = request.body, request.buffers, request.watch
-    watch.cancellable = True
-    if body is None:
-        connection.send(watch, lines)
-        head = connection.head(buffers.body, watch)
-        if request.method == "HEAD":
-            connection.no_body()
-        return head
-    try:
-        if body.stream is None:
-            # It has all it needs to publish: from here on its answer alone tells what became of it.
-            watch.cancellable = False
-            connection.send(watch, lines, *body.held)
-        else:
-            connection.send(watch, lines)
-            if early := _stream(connection, request, body.stream, body.length):
-                return early
-    except BrokenError:
-        if last_word := _last_word(connection, request):
-            return last_word
-        raise
-    return connection.head(buffers.answer, watch)
-
-
-def _stream(connection: Connection, request: Request, stream: Iterator[Pieces], left: int) -> Head | None:
-    """Send a body that cannot be sent again, unless the answer is there before; then that."""
-    watch = request.watch
-    if request.waits:
-        try:
-            head = connection.head(
-                request.buffers.answer, watch, until=time.monotonic() + watch.limits.proceed
-            )
-        except SilentError:
-            request.unheard = True
-        else:
-            if head.status != HTTPStatus.CONTINUE:
-                connection.spoil()
-                return head
-    request.spent = True
-    for pieces in stream:
-        left -= sum(map(len, pieces))
-        watch.cancellable = left > 0
-        connection.send(watch, *pieces)
-    return None
-
-
-def _last_word(connection: Connection, request: Request) -> Head | None:
-    """The answer of a host that would not take the whole body, if it gave one."""
-    try:
-        head = connection.head(request.buffers.answer, request.watch, until=0.0)
-    except (BrokenError, SilentError):
-        return None
-    connection.spoil()
-    return None if head.status == HTTPStatus.CONTINUE else head
 
 
 def _refusal(answer: Answer) -> Refusal:

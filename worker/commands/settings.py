@@ -6,6 +6,7 @@ import argparse
 
 from worker import config
 from worker.commands.parsing import Commands, add
+from worker.core.settings import SETTINGS, SETTINGS_OF_WORK, shown
 
 
 def offer(commands: Commands) -> None:
@@ -13,12 +14,12 @@ def offer(commands: Commands) -> None:
     command = add(commands, "config", _show, "show the settings, and where each comes from")
     config.add_endpoints(command)
     config.add_copies(command)
-    for setting in config.SETTINGS_OF_WORK:
+    for setting in SETTINGS_OF_WORK:
         config.add_option(command, setting.name)
 
 
 def _show(options: argparse.Namespace) -> int:
-    found = [(setting, config.resolve(options, setting.name)) for setting in config.SETTINGS]
+    found = [(setting, config.resolve(options, setting.name)) for setting in SETTINGS]
     for setting, value in found:
-        print(f"{setting.name:25} {config.shown(value.value):8} {value.origin:8} {setting.variable}")
+        print(f"{setting.name:25} {shown(value.value):8} {value.origin:8} {setting.variable}")
     return 0
