@@ -125,7 +125,7 @@ def test_an_interrupted_file_is_gone_on_with(
     for cut in (0, 10, len(written) // 2, random.randrange(len(written))):
         for old in tmp_path.iterdir():
             old.unlink()
-        part(file, "s3://hashed-9000", packing).write_bytes(written[:cut])
+        part(file, bench.url, "s3://hashed-9000", packing).write_bytes(written[:cut])
         code, _, err = bench.run("s3://hashed-9000", "--output", file, "--compress", packing)
         assert code == 0, err
         if cut == len(written) // 2:
@@ -133,9 +133,9 @@ def test_an_interrupted_file_is_gone_on_with(
         assert is_of("hashed-9000", unpacked(file.read_bytes(), packing))
 
 
-def part(file: Path, uri: str, packing: str) -> Path:
+def part(file: Path, url: str, uri: str, packing: str) -> Path:
     """The unfinished file of a listing, by its name."""
-    mark = hashlib.sha256(f"{packing} {uri}/".encode()).hexdigest()[:8]
+    mark = hashlib.sha256(f"{packing} {url} {uri}/".encode()).hexdigest()[:8]
     return file.with_name(f"{file.name}.{mark}.part")
 
 
@@ -174,7 +174,7 @@ def test_killed_and_started_again(bench: Bench, tmp_path: Path) -> None:
 
 def test_what_another_listing_left_is_not_gone_on_with(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
-    part(file, "s3://other", "none").write_bytes(b"{}\n")
+    part(file, bench.url, "s3://other", "none").write_bytes(b"{}\n")
     code, _, _ = bench.run("s3://flat-2000", "--output", file)
     assert code == 0
     assert is_of("flat-2000", file.read_bytes())
@@ -182,7 +182,7 @@ def test_what_another_listing_left_is_not_gone_on_with(bench: Bench, tmp_path: P
 
 def test_what_is_no_listing_is_not_gone_on_with(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
-    part(file, "s3://flat-2000", "none").write_bytes(b"no listing\n")
+    part(file, bench.url, "s3://flat-2000", "none").write_bytes(b"no listing\n")
     code, _, err = bench.run("s3://flat-2000", "--output", file)
     assert code == 2
     assert "delete it" in err

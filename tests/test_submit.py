@@ -119,6 +119,61 @@ def test_a_live_listing_goes_on_from_a_checkpoint_too(cloud: Cloud, tmp_path: Pa
     assert keys_sent(trial) == {"in/00003": 1, "in/00004": 1}
 
 
+def test_a_checkpoint_is_for_one_queue_and_one_listing(cloud: Cloud, tmp_path: Path) -> None:
+    trial, other = Trial.fill(cloud, Random(SEED), 1, [100]), Trial.fill(cloud, Random(SEED), 0)
+    listing, place = saved(tmp_path, 5), tmp_path / "how-far"
+    words = ["submit", *trial.ends, "--from", str(listing), "--checkpoint", str(place)]
+    assert trial.command(*words, "--queue", trial.queue.url).returncode == 0
+    done = trial.command(*words, "--queue", other.queue.url)
+    assert done.returncode == 2
+    assert "another queue" in done.stderr
+    saved(tmp_path, 6)
+    done = trial.command(*words, "--queue", trial.queue.url)
+    assert done.returncode == 2
+    assert "another queue, endpoint, filter, comparison or listing" in done.stderr
+
+
+def test_ages_are_as_of_the_beginning_of_a_submission(cloud: Cloud, tmp_path: Path) -> None:
+    trial, place = Trial.fill(cloud, Random(SEED), 5, [100]), tmp_path / "how-far"
+    words = ["submit", *trial.ends, "--queue", trial.queue.url, "--checkpoint", str(place)]
+    words += ["--newer-than", "1h"]
+    assert "listed 5 objects" in trial.command(*words).stdout
+    kept = json.loads(place.read_text()) | {"sent_through": "in/00001", "complete": False}
+    place.write_text(json.dumps(kept))
+    assert "listed 3 objects" in trial.command(*words).stdout
+    place.write_text(json.dumps(kept | {"began": kept["began"] + 7200}))
+    assert "listed 0 objects" in trial.command(*words).stdout
+
+
+def test_what_was_left_alone_is_remembered(cloud: Cloud, tmp_path: Path) -> None:
+    trial = Trial.fill(cloud, Random(SEED), 1, [100])
+    trial.cloud.client("s3").put_object(Bucket=trial.source, Key="in/" + "x" * 1_000, Body=b"")
+    ends = [word + "y" * 30 if word.startswith("s3://") and "/out/" in word else word for word in trial.ends]
+    words = ["submit", *ends, "--queue", trial.queue.url, "--checkpoint", str(tmp_path / "how-far")]
+    assert trial.command(*words).returncode == 1
+    again = trial.command(*words)
+    assert again.returncode == 1
+    assert "all but objects left alone was sent before" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("time", "count"),
+    [
+        ("2015-10-28T00:00:00", 5),
+        ("2015-10-28T00:00:01", 0),
+        ("2015-10-28T08:00:00+08:00", 5),
+        ("2015-10-28T08:00:01+08:00", 0),
+        ("2015-10-27T19:00:00-05:00", 5),
+    ],
+)
+def test_a_time_has_the_zone_that_it_names_or_utc(
+    cloud: Cloud, tmp_path: Path, time: str, count: int
+) -> None:
+    trial = Trial.fill(cloud, Random(SEED), 0)
+    words = ["submit", *trial.ends, "--dry-run", "--from", str(saved(tmp_path, 5)), "--newer-than", time]
+    assert f"listed {count} objects" in trial.command(*words).stdout
+
+
 @pytest.mark.parametrize("in_s3", [False, True], ids=["file", "object"])
 def test_a_killed_submission_goes_on_from_its_checkpoint(
     cloud: Cloud, tmp_path: Path, *, in_s3: bool
@@ -139,7 +194,7 @@ def test_a_killed_submission_goes_on_from_its_checkpoint(
 
     other = trial.command(*words, "--exclude", "x")
     assert other.returncode == 2
-    assert "other filters, comparison or listing" in other.stderr
+    assert "another queue, endpoint, filter, comparison or listing" in other.stderr
 
     done = trial.command(*words)
     assert done.returncode == 0, done.stderr

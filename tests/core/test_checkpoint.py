@@ -16,9 +16,9 @@ HERE = transfer("in/", "out/")
 @properly
 @given(keys())
 def test_what_was_kept_is_gone_on_from(key: str) -> None:
-    fresh = begin(HERE, ["*", 1])
+    fresh = begin(HERE, ["*", 1], 7.0)
     kept = msgspec.structs.replace(fresh, sent_through=key)
-    assert resume(encode(kept), fresh, "here") == kept
+    assert resume(encode(kept), begin(HERE, ["*", 1], 8.0), "here") == kept
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,19 @@ def test_what_was_kept_is_gone_on_from(key: str) -> None:
         (b"", "here is not a checkpoint"),
         (b"{}", "here is not a checkpoint"),
         (b"\xff", "here is not a checkpoint"),
-        (encode(begin(HERE, "x"))[:-9], "here is not a checkpoint"),
-        (encode(begin(HERE, "x")).replace(b'"v":1', b'"v":2'), "here is not a checkpoint"),
-        (encode(begin(transfer("in/", "elsewhere/"), "x")), "another transfer"),
-        (encode(begin(HERE, "y")), "other filters, comparison or listing"),
+        (encode(begin(HERE, "x", 7.0))[:-9], "here is not a checkpoint"),
+        (encode(begin(HERE, "x", 7.0)).replace(b'"v":1', b'"v":2'), "here is not a checkpoint"),
+        (encode(begin(transfer("in/", "elsewhere/"), "x", 7.0)), "another transfer"),
+        (encode(begin(HERE, "y", 7.0)), "another queue, endpoint, filter, comparison or listing"),
     ],
 )
 def test_what_is_not_this_submission_s_is_refused(kept: bytes, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        resume(kept, begin(HERE, "x"), "here")
+        resume(kept, begin(HERE, "x", 7.0), "here")
 
 
 def test_a_checkpoint_names_no_bucket() -> None:
-    assert set(msgspec.json.decode(encode(begin(HERE, "x")))) == {
+    assert set(msgspec.json.decode(encode(begin(HERE, "x", 7.0)))) == {
         f.name for f in msgspec.structs.fields(Checkpoint)
     }
-    assert b"source" not in encode(begin(HERE, "x"))
+    assert b"source" not in encode(begin(HERE, "x", 7.0))

@@ -41,7 +41,7 @@ def read(content: bytes, size: int = 65_536) -> tuple[list[str], list[str]]:
     for piece in document.read(chunks(content, size)):
         if isinstance(piece, Folders):
             folders += piece.prefixes
-        else:
+        elif isinstance(piece, list):
             names += [one.key for one in lines.refs(piece)]
     return names, folders
 
@@ -54,7 +54,7 @@ def text(*rows: Row, indent: int | None = 4, **others: object) -> bytes:
 
 def test_a_row_becomes_an_object() -> None:
     [piece] = document.read([text(row("1991/k"))])
-    assert not isinstance(piece, Folders)
+    assert isinstance(piece, list)
     assert lines.refs(piece) == [
         ObjectRef("1991/k", 10, "174e902285547a333a8bc348cf62f88f", 1_446_071_004, "STANDARD")
     ]
@@ -168,6 +168,7 @@ BAD_ROWS: dict[str, tuple[Row, str]] = {
     "size fraction": (row("k", Size=1.5), "Expected `int`"),
     "size null": (row("k", Size=None), "Expected `int`, got `null`"),
     "size negative": (row("k", Size=-5), ">= 0"),
+    "size beyond belief": (row("k", Size=10**30), "Expected `int`|<= 9223372036854775807|out of range"),
     "key null": (row("k", Key=None), "Expected `str`, got `null`"),
     "key empty": (row(""), "length >= 1"),
     "ETag null": (row("k", ETag=None), "Expected `str`"),

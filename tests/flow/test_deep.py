@@ -118,6 +118,32 @@ def test_a_pair_is_resolved(pair: Pair, line: str, reads: list[str]) -> None:
     assert calls == ["look in/000", *(f"read {side} in/000 {etags[side]}" for side in reads)]
 
 
+@pytest.mark.parametrize(
+    ("pair", "line", "looks"),
+    [
+        (Pair(Seen(1, ONE_MD5, digest=False), Seen(1, OTHER_MD5, digest=False)), "equal: ", 1),
+        (Pair(Seen(1, ONE_MD5), Seen(1, OTHER_MD5)), "different: as listed", 1),
+        (Pair(Seen(2, ONE_MD5), Seen(1, OTHER_MD5)), "different: as listed", 0),
+    ],
+    ids=["KMS", "digests", "sizes"],
+)
+def test_a_pair_whose_etags_look_like_digests_is_looked_at(pair: Pair, line: str, looks: int) -> None:
+    source, destination = pair.seen
+    assert source
+    assert destination
+    reader = Reader({"in/a": pair})
+    listed = Finding(
+        Match.DIFFERENT,
+        "in/a",
+        "as listed",
+        ref("in/a", size=source.size, etag=source.etag),
+        ref("in/a", size=destination.size, etag=destination.etag),
+    )
+    [found] = deepened([listed], reader, 2, Random(1))
+    assert f"{found.match}: {found.why}" == line
+    assert reader.calls.count("look in/a") == looks
+
+
 def test_a_service_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)

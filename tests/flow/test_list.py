@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from tests import listings
 from worker.core.errors import InterruptedTransferError, ListingError, ServiceUnavailableError
-from worker.core.keyrange import KeyRange
+from worker.core.keyrange import Alphabet, KeyRange
 from worker.core.page import MOST_KEYS, Cursor, Page, parse_page
 from worker.core.transferrer import Cancellation
 from worker.flow import list as module
@@ -98,6 +99,28 @@ def test_no_more_pages_are_asked_for_at_once_than_have_come() -> None:
 def test_one_thread_is_enough() -> None:
     source = Source("dated-5000")
     assert hashlib.sha256(listed(source, threads=1)).hexdigest() == listings.digest(source.bucket)
+
+
+def test_a_cut_into_a_page_that_has_just_come_lists_no_key_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is decided where to cut, the walk goes on: a page has come that reaches beyond the cut."""
+    known, came = listings.Keys("hashed-30000")[:], threading.Event()
+
+    class Telling(Source):
+        def next(self, cursor: Cursor, *, most: int = MOST_KEYS, cancel: Cancellation | None = None) -> Page:
+            page = super().next(cursor, most=most, cancel=cancel)
+            came.set()
+            return page
+
+    def between(_self: Alphabet, low: str, high: str | None, _prefix: str = "") -> str | None:
+        after = known[bisect_right(known, low) :]
+        found = after[500] if len(after) > 500 and (high is None or after[500] < high) else None
+        came.clear()
+        came.wait(0.01)  # none comes where none is under way
+        return found
+
+    monkeypatch.setattr(Alphabet, "between", between)
+    digest = hashlib.sha256(listed(Telling("hashed-30000"), threads=32)).hexdigest()
+    assert digest == listings.digest("hashed-30000")
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tests.core import ONE_MD5, OTHER_MD5, keys, properly, ref, transfer
 from tests.flow import Shelf
 from worker.core.compare import Criterion
-from worker.core.errors import InterruptedTransferError, ListingError
+from worker.core.errors import ListingError
 from worker.core.filters import Filters
 from worker.core.message import CopyTask, ListTask, decode
 from worker.core.model import Kind, ObjectRef
+from worker.core.settle import settle
 from worker.flow.list_task import Lister
 
 TRANSFER = transfer("in/", "out/")
@@ -156,11 +157,13 @@ def test_tasks_leave_in_an_order_that_keys_do_not_decide() -> None:
     assert first != sorted(first)
 
 
-def test_a_cancelled_task_leads_to_nothing() -> None:
+def test_a_cancelled_task_leads_to_itself_and_has_not_failed() -> None:
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(InterruptedTransferError, match="cancelled"):
-        lister(named("a"), bucket("out/", {}), 10).perform(ListTask(TRANSFER.id), cancel)
+    task = ListTask(TRANSFER.id, attempt=2)
+    step = lister(named("a"), bucket("out/", {}), 10).perform(task, cancel)
+    [send] = settle(task, [(task.objects[0], step.outcome)], Random(1), sends=step.sends).sends
+    assert decode(send.body, TRANSFER) == task
 
 
 def test_disorder_is_an_error() -> None:

@@ -357,6 +357,38 @@ def test_what_a_delimiter_left_out_must_be_in_another_file(tmp_path: Path) -> No
             refs(*files)
 
 
+def test_what_a_delimiter_left_out_counts_for_a_deeper_prefix_too(tmp_path: Path) -> None:
+    top = tmp_path / "top.json"
+    top.write_text(json.dumps({"Contents": [row("readme")], "CommonPrefixes": [{"Prefix": "in/"}]}))
+    with pytest.raises(ListingError, match="nothing is listed below 'in/'"):
+        listed(top, prefix="in/0000")
+    assert listed(top, save(tmp_path / "in.json", row("in/00001")), prefix="in/0000") == ["in/00001"]
+    assert listed(top, prefix="out/") == []
+
+
+# --- listings that tell of their own end
+
+
+@pytest.mark.parametrize(
+    "says", [{"NextToken": "eyJ"}, {"IsTruncated": True}, {"NextContinuationToken": "1ueG", "Name": SOURCE}]
+)
+def test_a_truncated_listing_is_refused_unless_another_goes_on(tmp_path: Path, says: dict[str, Any]) -> None:
+    cut = save(tmp_path / "1.json", row("in/a"), row("in/b"), **says)
+    refused(cut, match="more after 'in/b', which no listing named tells of")
+    before = save(tmp_path / "0.json", row("in/0"))
+    refused(cut, before, match="more after 'in/b'")
+    with pytest.raises(ListingError, match=r"1\.json: .*more after 'in/b'"):
+        listed(cut, prefix="in/")
+    assert listed(cut, prefix="im/") == []
+    rest = save(tmp_path / "2.json", row("in/c"), IsTruncated=False, NextToken=None)
+    assert listed(cut, before, rest) == ["in/0", "in/a", "in/b", "in/c"]
+    empty = save(tmp_path / "3.json", **says)
+    refused(empty, match="more after ''")
+    folders = tmp_path / "4.json"
+    folders.write_text(json.dumps({"Contents": [], "CommonPrefixes": [{"Prefix": "in/d/"}]} | says))
+    refused(rest, folders, save(tmp_path / "5.json", row("in/b/x")), match="more after 'in/d/'", name=folders)
+
+
 # --- inventories
 
 FORMATS = ("CSV", "Parquet", "ORC")
@@ -399,7 +431,7 @@ def test_a_report_on_versions_that_does_not_tell_the_latest_is_refused(
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-@pytest.mark.parametrize("column", ["size", "e_tag", "last_modified_date"])
+@pytest.mark.parametrize("column", ["size", "e_tag", "last_modified_date", "storage_class"])
 def test_a_report_without_a_needed_column_is_refused(tmp_path: Path, file_format: str, column: str) -> None:
     manifest = deliver(tmp_path, file_format, SOME, columns=[name for name in CURRENT if name != column])
     with pytest.raises(ListingError, match=f"lacks {column.replace('_', '')}: .* optional fields Size"):

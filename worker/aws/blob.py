@@ -20,6 +20,7 @@ from worker.core.model import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 _RANGE = 4 * 1024**2
 _TRIES = 5
@@ -72,15 +73,13 @@ class Blob:
             ConfigurationError: S3 refuses: credentials, bucket, permission.
             ServiceUnavailableError: S3 did not answer, after retries.
         """
-        with translated(Where(f"look at {self.name}")):
-            try:
-                answer = self.blobs.client.head_object(Bucket=self.blobs.bucket, Key=self.key)
-            except ClientError as error:
-                if error.response["Error"].get("Code") in {"404", "NoSuchKey"}:
-                    raise ListingError("no such object") from None
-                raise
+        answer = self._head()
         self._etag = self._etag or answer["ETag"]
         return io.BufferedReader(_Ranges(self, answer["ContentLength"]), _RANGE)
+
+    def version(self) -> str:
+        """Its ETag. Errors are those of `open`."""
+        return self._head()["ETag"]
 
     def beside(self, name: str) -> Blob:
         """The object of that name in the same folder."""
@@ -100,6 +99,15 @@ class Blob:
                     if last:
                         raise
         raise AssertionError
+
+    def _head(self) -> HeadObjectOutputTypeDef:
+        with translated(Where(f"look at {self.name}")):
+            try:
+                return self.blobs.client.head_object(Bucket=self.blobs.bucket, Key=self.key)
+            except ClientError as error:
+                if error.response["Error"].get("Code") in {"404", "NoSuchKey"}:
+                    raise ListingError("no such object") from None
+                raise
 
     def _get(self, start: int, end: int) -> bytes:
         try:

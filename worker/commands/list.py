@@ -76,7 +76,7 @@ def _to_s3(bucket: Bucket, packing: str, place: str) -> int:
 
 
 def _to_file(bucket: Bucket, packing: str, path: Path) -> int:
-    with ListingFile(path, bucket.endpoint.uri, packing) as file:
+    with ListingFile(path, bucket.endpoint, packing) as file:
         if file.after:
             print(f"going on after {file.after!r}", file=sys.stderr)
         keys = KeyRange(file.after)

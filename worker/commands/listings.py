@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from worker import config
 from worker.core.model import ObjectRef, Transfer
-from worker.flow.sources import open_listing
+from worker.flow.sources import open_listing, versions
 
 
 def offer_listings(command: argparse.ArgumentParser) -> None:
@@ -34,3 +34,12 @@ def saved_listing(options: argparse.Namespace, transfer: Transfer) -> Iterator[O
     if not options.listings:
         return None
     return open_listing(options.listings, transfer.source, config.endpoint_of)
+
+
+def listing_versions(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Name and version of each file that the saved listings are made of, by which another one is told.
+
+    Raises:
+        FleetcopyError: as `open_listing`.
+    """
+    return versions(options.listings, config.endpoint_of)

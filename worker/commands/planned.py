@@ -99,19 +99,20 @@ def offer_comparison(command: argparse.ArgumentParser) -> None:
     )
 
 
-def filters(options: argparse.Namespace) -> Filters:
-    """The filters that the options ask for.
+def filters(options: argparse.Namespace, now: float | None = None) -> Filters:
+    """The filters that the options ask for; ages are as of `now`, seconds since the epoch.
 
     Raises:
         UsageError: one cannot be read.
     """
-    now = time.time()
+    as_of = time.time() if now is None else now
 
     def moment(text: str) -> float:
         try:
-            return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+            at = datetime.fromisoformat(text)
         except ValueError:
-            return now - parse_age(text)
+            return as_of - parse_age(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
     def read(name: str, reading: Callable[[str], float]) -> float | None:
         text: str | None = getattr(options, name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
@@ -15,10 +16,9 @@ from worker import config
 from worker.aws.note import Note
 from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
-from worker.commands.listings import offer_listings, saved_listing
+from worker.commands.listings import listing_versions, offer_listings, saved_listing
 from worker.commands.parsing import Commands, add
 from worker.commands.planned import (
-    WHY,
     filters,
     has_digest_etags,
     left_alone,
@@ -31,7 +31,7 @@ from worker.core.checkpoint import Checkpoint
 from worker.core.compare import Criterion
 from worker.core.errors import UsageError
 from worker.core.message import ListTask
-from worker.core.model import ObjectRef, parse_uri
+from worker.core.model import ObjectRef, Transfer, parse_uri
 from worker.core.plan import Action, Step
 from worker.flow.checkpoints import FileKeeper, Keeper
 from worker.flow.send import send_tasks
@@ -83,15 +83,17 @@ def _delegate(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    transfer, wanted, by = config.transfer(options), filters(options), Criterion(options.compare)
+    transfer, by = config.transfer(options), Criterion(options.compare)
     queue = None if options.dry_run else Queue(config.queue_url(options))
     saved = saved_listing(options, transfer)
     place = None if options.dry_run or not options.checkpoint else _keeper(options.checkpoint)
-    asked = [msgspec.to_builtins(wanted), by, options.listings]
-    begun = _resumed(place, checkpoint.begin(transfer, asked))
+    asked = _asked(options, transfer, queue)
+    begun = _resumed(place, checkpoint.begin(transfer, asked, time.time()))
     if begun.complete:
-        print(f"all was sent before, says {place}; delete it to submit again")
-        return 0
+        but = " but objects left alone" if begun.left_alone else ""
+        print(f"all{but} was sent before, says {place}; delete it to submit again")
+        return _status(begun)
+    progress = _Progress(place, begun)
     source, destination = sides(transfer)
     if queue:
         queue.depth()
@@ -101,6 +103,7 @@ def _list(options: argparse.Namespace) -> int:
 
         def report(step: Step) -> None:
             shown.write(left_alone(step), file=sys.stderr)
+            progress.left_alone()
 
         counts = submit(
             transfer,
@@ -109,20 +112,35 @@ def _list(options: argparse.Namespace) -> int:
             destination=listed(destination, transfer.destination_key(after) if after else ""),
             digests=has_digest_etags(destination) if saved else has_digest_etags(source, destination),
             random=Random(),  # noqa: S311 - an order of tasks, no secret
-            filters=wanted,
+            filters=filters(options, begun.began),
             by=by,
             on_progress=shown.update,
             on_step=report,
-            on_sent=_keep(place, begun),
+            on_sent=progress.sent,
         )
-    if place:
-        place.write(checkpoint.encode(msgspec.structs.replace(begun, complete=True)))
+    progress.completed()
     total = sum(counts[action] for action in Action)
     parts = ", ".join(f"{counts[action]:,} {action}" for action in Action)
     sent = "would send" if options.dry_run else "sent"
     print(f"listed {total:,} objects{f' after {after!r}' if after else ''}: {parts}")
     print(f"{sent} {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")
-    return 1 if any(counts[action] for action in WHY) else 0
+    return _status(progress.now)
+
+
+def _status(reached: Checkpoint) -> int:
+    return 1 if reached.left_alone else 0
+
+
+def _asked(options: argparse.Namespace, transfer: Transfer, queue: Queue | None) -> object:
+    """What a checkpoint is for, besides the transfer."""
+    return [
+        msgspec.to_builtins(filters(options, now=0.0)),
+        options.compare,
+        queue.url if queue else "",
+        transfer.source.endpoint_url,
+        transfer.destination.endpoint_url,
+        listing_versions(options) if options.checkpoint else [],
+    ]
 
 
 def _keeper(place: str) -> Keeper:
@@ -144,12 +162,33 @@ def _resumed(place: Keeper | None, fresh: Checkpoint) -> Checkpoint:
     return begun
 
 
-def _keep(place: Keeper | None, begun: Checkpoint) -> Callable[[str], None]:
-    def keep(key: str) -> None:
-        if place:
-            place.write(checkpoint.encode(msgspec.structs.replace(begun, sent_through=key)))
+class _Progress:
+    """How far the submission has come, and keeps it.
 
-    return keep
+    Attributes:
+        now: that.
+    """
+
+    def __init__(self, place: Keeper | None, begun: Checkpoint) -> None:
+        self.now = begun
+        self._place = place
+
+    def left_alone(self) -> None:
+        """An object was; to be kept with what comes next."""
+        self.now = msgspec.structs.replace(self.now, left_alone=True)
+
+    def sent(self, key: str) -> None:
+        """All up to a key is done with."""
+        self._keep(msgspec.structs.replace(self.now, sent_through=key))
+
+    def completed(self) -> None:
+        """All is."""
+        self._keep(msgspec.structs.replace(self.now, complete=True))
+
+    def _keep(self, now: Checkpoint) -> None:
+        self.now = now
+        if self._place:
+            self._place.write(checkpoint.encode(now))
 
 
 def _after(refs: Iterable[ObjectRef], key: str) -> Iterable[ObjectRef]:

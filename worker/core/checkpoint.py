@@ -20,22 +20,26 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         transfer: id.
-        asked: hash of what was asked of it besides: filters, comparison, where the listing comes from.
+        asked: hash of what was asked of it besides: filters, comparison, queue, where the listing comes from.
+        began: seconds since the epoch, as of which ages are meant.
         sent_through: source key; None before the first.
+        left_alone: whether an object was that cannot be copied.
         complete: whether that is all there is.
     """
 
     v: Literal[1] = 1
     transfer: str
     asked: str
+    began: float
     sent_through: str | None = None
+    left_alone: bool = False
     complete: bool = False
 
 
-def begin(transfer: Transfer, asked: object) -> Checkpoint:
+def begin(transfer: Transfer, asked: object, now: float) -> Checkpoint:
     """The checkpoint of a submission that has sent nothing yet; `asked` is any value of plain types."""
     digest = hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()[:16]
-    return Checkpoint(transfer=transfer.id, asked=digest)
+    return Checkpoint(transfer=transfer.id, asked=digest, began=now)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -62,7 +66,7 @@ def resume(kept: bytes, fresh: Checkpoint, place: str) -> Checkpoint:
         raise UsageError(f"{place} is the checkpoint of another transfer: name another")
     if found.asked != fresh.asked:
         raise UsageError(
-            f"{place} is the checkpoint of a submission with other filters, comparison or listing: "
-            "give the same ones, or name another checkpoint"
+            f"{place} is the checkpoint of a submission with another queue, endpoint, filter, comparison or "
+            "listing: give the same ones, or name another checkpoint"
         )
     return found

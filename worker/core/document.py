@@ -45,11 +45,19 @@ class Folders(msgspec.Struct, frozen=True):
     prefixes: list[str]
 
 
+class Truncated(msgspec.Struct, frozen=True):
+    """The document says that there are more objects, behind its last."""
+
+
+_MORE = {"IsTruncated", "NextContinuationToken", "NextToken"}
+"""Members that say so, as S3 and the AWS CLI spell them."""
+
+
 _FOLDERS = "CommonPrefixes"
 _ROWS: dict[str, type[Row | _Folder]] = {"Contents": Row, "Keys": Row, _FOLDERS: _Folder}
 
 
-def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | Folders]:
+def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | Folders | Truncated]:
     """The rows of a document, in pieces of a chunk or so; each row is whole and checked.
 
     Raises:
@@ -58,20 +66,23 @@ def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | Folders]:
     text = _Text(chunks)
     if not text.takes(b"{"):
         raise text.error("no `{`: a document begins with one")
-    found, more = False, not text.takes(b"}")
+    found, truncated, more = False, False, not text.takes(b"}")
     while more:
         name = text.name()
         found = found or name in _ROWS
         if name == "Contents" or (name in _ROWS and not text.takes(b"null")):
             yield from _array(text, name)
         elif name not in _ROWS:
-            text.skip_value()
+            said = text.skip_value()
+            truncated = truncated or (name in _MORE and bool(said))
         more = text.takes(b",")
         if not more and not text.takes(b"}"):
             raise text.error("neither `,` nor `}`")
     if not found:
         raise ListingError("it holds neither `Contents` nor `Keys`")
     text.end()
+    if truncated:
+        yield Truncated()
 
 
 def _array(text: _Text, name: str) -> Iterator[list[Row] | Folders]:
@@ -184,13 +195,14 @@ class _Text:
         self.drop(match.end())
         return self.decoded(match[1], str)
 
-    def skip_value(self) -> None:
-        """Go on behind the value that begins here."""
+    def skip_value(self) -> object:
+        """The value that begins here; go on behind it."""
         while not (place := next(_outermost(self.held), None)):
             if not self.more():
                 raise self.error("it ends within a value")
-        self.decoded(self.held[: place[0]], object)
+        value = self.decoded(self.held[: place[0]], object)
         self.drop(place[0])
+        return value
 
     def decoded(self, text: bytes, as_: type[_T]) -> _T:
         """Some JSON's value."""

@@ -21,7 +21,7 @@ from worker.core.lines import UNREADABLE, Row
 NAME = "manifest.json"
 
 _PIECE = 1_000
-_NEEDED = ("bucket", "key", "size", "lastmodifieddate", "etag")
+_NEEDED = ("bucket", "key", "size", "lastmodifieddate", "etag", "storageclass")
 _FLAGS = {"true": True, "false": False, True: True, False: False}
 
 # What a row takes from the columns, which CSV spells `LastModifiedDate`, and the others `last_modified_date`.
@@ -81,7 +81,7 @@ class Table:
         if missing := [name for name in _NEEDED if name not in plain]:
             raise ListingError(
                 f"the report lacks {', '.join(missing)}: a plan needs the optional fields Size, "
-                "LastModifiedDate and ETag; add them to the inventory's configuration"
+                "LastModifiedDate, ETag and StorageClass; add them to the inventory's configuration"
             )
         if "versionid" in plain and "islatest" not in plain:
             raise ListingError("the report lists all versions, and lacks IsLatest, which tells the latest")

@@ -23,6 +23,9 @@ from worker.core.model import ObjectRef
 LONGEST = 1024**2
 """Bytes of the longest line that is read; a key of 1,024 bytes takes at most six times as many."""
 
+LARGEST = 2**63 - 1
+"""Bytes of the largest object that is believed."""
+
 UNREADABLE = (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError)
 """What reading a line or a row that cannot be read raises."""
 
@@ -42,7 +45,7 @@ class Row(msgspec.Struct, rename="pascal", gc=False):
     """A line as it is read; a row of what `aws s3api list-objects-v2` prints, too."""
 
     key: Annotated[str, msgspec.Meta(min_length=1)]
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
     e_tag: str = msgspec.field(name="ETag")
     last_modified: Annotated[datetime, msgspec.Meta(tz=True)]
     storage_class: str = "STANDARD"

@@ -56,7 +56,7 @@ def findings(
 
 
 def resolved(finding: Finding, comparison: Comparison, why: str) -> Finding:
-    """An unproven finding, once more is known of its pair."""
+    """A finding, once more is known of its pair."""
     return msgspec.structs.replace(finding, match=_MATCH[comparison], why=why)
 
 

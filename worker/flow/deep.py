@@ -1,5 +1,8 @@
 """What listings cannot prove, proven by asking further: checksums by HEAD, then by reading.
 
+Equal sizes with other ETags are asked about too: an ETag looks like a digest in a listing where KMS has
+encrypted the object, against its bucket's default, and is none.
+
 | after the HEAD | then |
 |---|---|
 | the table of `core.compare` has an answer | that |
@@ -45,7 +48,7 @@ class Reader(Protocol):
 
 
 def deepened(findings: Iterable[Finding], reader: Reader, threads: int, random: Random) -> Iterator[Finding]:
-    """The same findings, those that were unproven resolved as far as can be.
+    """The same findings, those that listings cannot prove resolved as far as can be.
 
     Raises:
         FleetcopyError: an endpoint does not answer, after retries.
@@ -54,7 +57,7 @@ def deepened(findings: Iterable[Finding], reader: Reader, threads: int, random: 
     waiting: deque[Finding | Future[Finding]] = deque()
     try:
         for finding in findings:
-            if finding.match is Match.UNPROVEN:
+            if _is_open(finding):
                 waiting.append(pool.submit(_patiently, partial(judge, finding, reader), random))
             elif waiting:
                 waiting.append(finding)
@@ -66,6 +69,14 @@ def deepened(findings: Iterable[Finding], reader: Reader, threads: int, random: 
             yield _settled(waiting.popleft())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_open(finding: Finding) -> bool:
+    if finding.match is Match.DIFFERENT:
+        assert finding.source
+        assert finding.destination
+        return finding.source.size == finding.destination.size
+    return finding.match is Match.UNPROVEN
 
 
 def _settled(finding: Finding | Future[Finding]) -> Finding:
@@ -84,7 +95,7 @@ def _patiently(judged: Callable[[], Finding], random: Random) -> Finding:
 
 
 def judge(finding: Finding, reader: Reader) -> Finding:
-    """What an unproven pair is found to be, by the table above.
+    """What a pair is found to be, by the table above.
 
     Raises:
         FleetcopyError: an endpoint does not answer.
@@ -106,6 +117,8 @@ def judge(finding: Finding, reader: Reader) -> Finding:
         if error.retryable:
             raise
         return msgspec.structs.replace(finding, why=f"{finding.why}; {error}")
+    if comparison is Comparison.DIFFERENT and finding.match is Match.DIFFERENT:
+        return finding
     why = "" if comparison is Comparison.EQUAL else f"other bytes, {how}"
     return resolved(finding, comparison, why)
 

@@ -250,10 +250,12 @@ class Listing:
 
     def _keep(self, mine: _Range, page: Page) -> None:
         """Keep what a page holds of its range."""
-        # Spelt before the lock is taken: a cut from now on is behind this page, which the walk has gone past.
+        # Spelt before the lock is taken; a cut that was under way may still have gone through this page.
         count = _held(page, mine.keys.until)
         lines = written(page.lines(count))
         with self._lock:
+            if (held := _held(page, mine.keys.until)) != count:
+                count, lines = held, written(page.lines(held))
             if count:
                 mine.spool.put(lines)
                 mine.first = mine.first or page.keys[0]

@@ -17,6 +17,7 @@ from typing import Self
 
 from worker.core.errors import ListingError, UsageError
 from worker.core.lines import decode
+from worker.core.model import Endpoint
 from worker.flow.packing import packed, whole
 
 
@@ -25,7 +26,7 @@ class ListingFile:
 
     Args:
         path: where it appears.
-        origin: where the listing is from.
+        source: what is listed.
         packing: see `flow.packing`.
 
     Attributes:
@@ -35,7 +36,7 @@ class ListingFile:
         UsageError: what is there is no regular file, and must not be replaced by one.
     """
 
-    def __init__(self, path: Path, origin: str, packing: str) -> None:
+    def __init__(self, path: Path, source: Endpoint, packing: str) -> None:
         path = path.resolve()  # the file behind a link is replaced, not the link
         if path.exists() and not path.is_file():
             raise UsageError(
@@ -44,7 +45,8 @@ class ListingFile:
         self.after = ""
         self._path = path
         self._packing = packing
-        mark = hashlib.sha256(f"{packing} {origin}".encode()).hexdigest()[:8]
+        origin = f"{packing} {source.endpoint_url or ''} {source.uri}"
+        mark = hashlib.sha256(origin.encode()).hexdigest()[:8]
         self._part = path.with_name(f"{path.name}.{mark}.part")
 
     @property

@@ -21,7 +21,7 @@ from worker.core.filters import Sieve
 from worker.core.keyrange import KeyRange, divide
 from worker.core.listing import paired
 from worker.core.message import ListTask, Task, encode
-from worker.core.model import Kind, ObjectRef, Outcome, Transfer
+from worker.core.model import UNTOUCHED, Kind, ObjectRef, Outcome, Transfer
 from worker.core.pack import pack
 from worker.core.plan import Action, plan
 from worker.core.settle import Send, Step
@@ -77,11 +77,13 @@ class Lister:
 
         Raises:
             ListingError: a listing is out of order.
-            InterruptedTransferError: cancelled.
             FleetcopyError: a bucket refuses.
         """
         walk = _Walk(self._source, KeyRange(task.start_after, task.end_at), self._most, cancel)
-        tasks: list[Task] = list(pack(self._transfer.id, self._to_copy(task, walk)))
+        try:
+            tasks: list[Task] = list(pack(self._transfer.id, self._to_copy(task, walk)))
+        except InterruptedTransferError:
+            return Step(UNTOUCHED)
         tasks += [
             msgspec.structs.replace(task, start_after=part.after, end_at=part.until, attempt=0)
             for part in self._parts(walk)

@@ -42,7 +42,7 @@ _SUFFIXES = tuple(kind + packed for kind in (".json", ".jsonl") for packed in ("
 _CHECKSUM = "manifest.checksum"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
-Piece = list[Row] | document.Folders
+Piece = list[Row] | document.Folders | document.Truncated
 
 
 class File(Protocol):
@@ -54,6 +54,9 @@ class File(Protocol):
 
     def open(self) -> io.BufferedReader:
         """Open it for reading, at its start; it can seek."""
+
+    def version(self) -> str:
+        """Something that is another once its content is."""
 
     def beside(self, name: str) -> File:
         """The file of that name in the same folder."""
@@ -76,6 +79,10 @@ class _LocalFile(msgspec.Struct, frozen=True):
             raise ListingError("no file that can be read twice: save the listing in one")
         return self.path.open("rb")
 
+    def version(self) -> str:
+        found = self.path.stat()
+        return f"{found.st_size} {found.st_mtime_ns}"
+
     def beside(self, name: str) -> _LocalFile:
         return _LocalFile(self.path.with_name(name))
 
@@ -89,7 +96,8 @@ class _LocalFile(msgspec.Struct, frozen=True):
 class _Saved(msgspec.Struct):
     """A file of rows, how to read it, and what the first reading told.
 
-    `first` and `last` are its first and last key, where it is in order.
+    `first` and `last` are its first and last key under the prefix, where it is in order; `reach` is the
+    furthest of all, and `truncated` whether it says that there are more behind.
     """
 
     file: File
@@ -97,6 +105,8 @@ class _Saved(msgspec.Struct):
     in_order: bool = True
     first: str = ""
     last: str = ""
+    reach: str = ""
+    truncated: bool = False
 
 
 def open_listing(
@@ -127,9 +137,19 @@ def open_listing(
     return _objects(saved, source.prefix)
 
 
+def versions(where: Sequence[str], reach: Callable[[str], Endpoint]) -> list[tuple[str, str]]:
+    """Name and version of each file that `open_listing` would read first; raises what that raises."""
+    found = []
+    for file in (file for one in where for file in _find(one, reach)):
+        with _blaming(file):
+            found.append((file.name, file.version()))
+    return found
+
+
 def _objects(saved: Sequence[_Saved], prefix: str) -> Iterator[ObjectRef]:
     for one in saved:
         _survey(one, prefix)
+    _check_truncated(saved, prefix)
     saved = sorted((one for one in saved if one.last or not one.in_order), key=lambda one: one.first)
     disjoint = all(one.last < two.first for one, two in itertools.pairwise(saved))
     if disjoint and all(one.in_order for one in saved):
@@ -143,20 +163,40 @@ def _objects(saved: Sequence[_Saved], prefix: str) -> Iterator[ObjectRef]:
 def _survey(saved: _Saved, prefix: str) -> None:
     """Read a file to its end, and note what its keys are like."""
     for piece in _pieces(saved):
+        if isinstance(piece, document.Truncated):
+            saved.truncated = True
+            continue
         if isinstance(piece, document.Folders):
             saved.in_order = False
+            saved.reach = max(saved.reach, *piece.prefixes)
             continue
         keys = [row.key for row in _below(prefix, piece)]
+        saved.reach = max(saved.reach, piece[-1].key if piece else "")
         if keys:
             saved.in_order = saved.in_order and saved.last < keys[0] and all(map(operator.lt, keys, keys[1:]))
             saved.first, saved.last = saved.first or keys[0], keys[-1]
 
 
+def _check_truncated(saved: Sequence[_Saved], prefix: str) -> None:
+    """Make sure that where a listing says that there are more objects, another goes on."""
+    furthest = max((one.reach for one in saved), default="")
+    is_past = furthest > prefix and not furthest.startswith(prefix)
+    for one in saved:
+        if one.truncated and one.reach == furthest and not is_past:
+            raise ListingError(
+                f"{one.file.name}: it says that the bucket holds more after {furthest!r}, which no listing "
+                "named tells of: name the rest too, or list again without --max-items and --no-paginate"
+            )
+
+
 def _selected(saved: _Saved, prefix: str) -> Iterator[tuple[list[ObjectRef], list[str]]]:
     """The objects, and the folders left out, under a prefix."""
     for piece in _pieces(saved):
+        if isinstance(piece, document.Truncated):
+            continue
         if isinstance(piece, document.Folders):
-            yield [], [folder for folder in piece.prefixes if folder.startswith(prefix)]
+            left_out = [one for one in piece.prefixes if one.startswith(prefix) or prefix.startswith(one)]
+            yield [], left_out
         else:
             yield lines.refs(_below(prefix, piece)), []
 
