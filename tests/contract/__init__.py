@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import pytest
@@ -21,6 +21,7 @@ import pytest
 from tests.cloud import checksums
 from tests.servers import Can, Server
 from worker.aws import session
+from worker.aws.transfer import WireTransferrer
 from worker.core.model import Endpoint, ObjectRef, Transfer
 from worker.core.options import Options
 from worker.core.transferrer import Cancellation, Copied, Transferrer
@@ -80,6 +81,11 @@ def new_place(server: Server, *, lock: bool = False) -> Place:
     place = Place(server, f"bucket-{uuid4().hex}", server.client())
     place.s3.create_bucket(Bucket=place.bucket, **({"ObjectLockEnabledForBucket": True} if lock else {}))
     return place
+
+
+def wire(pair: Pair) -> WireTransferrer:
+    """The pair's transferrer, for what is ours alone."""
+    return cast("WireTransferrer", pair.transferrer)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tests.cloud import Cloud, Keys, checksums
-from tests.contract import KEY, MIB, SEED, CancelAfter, Make, Pair, adopt, new_place
+from tests.contract import KEY, MIB, SEED, CancelAfter, Make, Pair, adopt, new_place, wire
 from tests.servers import embedded
 from worker.aws import session
 from worker.aws.transfer import WireTransferrer
@@ -112,6 +112,7 @@ def test_a_wrong_byte_is_the_destinations_to_refuse(
     encryption = {"ServerSideEncryption": "aws:kms"} if proof is Proof.CHECKSUM else {}
     body = Random(SEED).randbytes(100_000)
     ref = pair.put(body, **{f"Checksum{algorithm}": checksums.encoded(algorithm, body)}, **encryption)
+    wire(pair)._writer.capabilities.trailers = True  # noqa: SLF001 - as once one such sum has been seen
     cloud.fault("s3:GetObject", "flip", bucket=pair.source.bucket, key=KEY)
     with pytest.raises(errors.ProofRefusedError, match="out/a key"):
         pair.copy(ref)
@@ -165,9 +166,11 @@ def test_a_lost_answer_is_worth_another_try_which_finds_the_object(pair: Pair, c
         (503, "SlowDown", errors.ServiceUnavailableError),
         (503, "ServiceUnavailable", errors.ServiceUnavailableError),
         (400, "RequestTimeout", errors.ServiceUnavailableError),
-        (409, "ConditionalRequestConflict", errors.ServiceUnavailableError),
+        (409, "ConditionalRequestConflict", errors.WriteConflictError),
         (409, "OperationAborted", errors.ServiceUnavailableError),
         (429, "SlowDown", errors.ServiceUnavailableError),
+        (429, "TooManyRequests", errors.ServiceUnavailableError),
+        (403, "ObjectNotInActiveTierError", errors.ObjectArchivedError),
         (403, "InvalidAccessKeyId", errors.ConfigurationError),
         (403, "SignatureDoesNotMatch", errors.ConfigurationError),
         (403, "RequestTimeTooSkewed", errors.ConfigurationError),

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from threading import Event
-from typing import cast
 
 import pytest
 
 from tests.cloud import Cloud, checksums
-from tests.contract import KEY, MIB, SEED, CancelAfter, Make, Pair, Place, adopt, needs, new_place
+from tests.contract import KEY, MIB, SEED, CancelAfter, Make, Pair, Place, adopt, needs, new_place, wire
 from tests.servers import Can, Server, embedded
-from worker.aws.transfer import WireTransferrer
+from worker.aws import bodies
 from worker.core import errors, retry
 from worker.core.message import LargeTask, PartTask, Task, decode
 from worker.core.model import Kind, ObjectRef, Outcome, Proof
+from worker.core.options import Options
 from worker.core.parts import count
+from worker.core.settle import settle
 from worker.flow import large
 from worker.flow.copy import copy_object
 from worker.flow.in_parts import InParts
@@ -41,10 +43,6 @@ def pair(shared_pair: Pair) -> Pair:
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is tried again without a pause."""
     monkeypatch.setattr(retry, "pause", lambda _tries, _random: 0.0)
-
-
-def wire(pair: Pair) -> WireTransferrer:
-    return cast("WireTransferrer", pair.transferrer)
 
 
 def copier(pair: Pair) -> InParts:
@@ -124,21 +122,24 @@ def test_an_object_of_parts_of_many_sizes_is_copied_as_a_whole(pair: Pair) -> No
 # Over many workers, played by one.
 
 
-def play(pair: Pair, ref: ObjectRef) -> tuple[list[Outcome], Counter[str]]:
+def play(pair: Pair, ref: ObjectRef, *, hinter: Pair | None = None) -> tuple[list[Outcome], Counter[str]]:
     """Carry out a large object's tasks until none is left: how its owner's steps ended, and tasks by kind."""
     one, queue, ends = Large(wire(pair).multipart, Random(SEED)), [_task(pair, ref)], []
+    other = Large(wire(hinter).multipart, Random(SEED)) if hinter else one
     kinds: Counter[str] = Counter()
     while queue:
         task = queue.pop(0)
         kinds[type(task).__name__] += 1
         if isinstance(task, PartTask):
-            step = one.hint(task, Event())
+            step = other.hint(task, Event())
             assert step.outcome.kind is Kind.HANDED_ON, step.outcome.error
         else:
             assert isinstance(task, LargeTask)
             step = one.own(task, Event())
             ends.append(step.outcome)
-        queue += [decode(send.body, pair.transfer) for send in step.sends]
+        settled = settle(task, [(task.ref, step.outcome)], Random(SEED), sends=step.sends)
+        assert not settled.dead_letters
+        queue += [decode(send.body, pair.transfer) for send in settled.sends]
     return ends, kinds
 
 
@@ -216,6 +217,85 @@ def test_a_large_object_replaces_what_it_has_seen_and_nothing_else(pair: Pair) -
 
 
 # What goes wrong, on the embedded AWS alone: it has faults, and a journal.
+
+
+@pytest.fixture
+def summed(own: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """Two buckets as over TLS, where what is sent can be summed; parts are small."""
+    monkeypatch.setattr(bodies, "can_trail", lambda _writer: True)
+    monkeypatch.setattr(large, "part_size", lambda _size: PART)
+    return own
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_parts_are_proven_whoever_brings_them(cloud: Cloud, summed: Pair, *, denied: bool) -> None:
+    """One process creates the upload and believes in copies within S3; another has learnt that they fail."""
+    pair = replace(summed, options=Options(strategy="auto"))
+    ref = put(pair, [PART, PART + 1, 5], ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+    if denied:
+        cloud.fault("s3:UploadPartCopy", "error", status=403, code="AccessDenied", times=None)
+    cloud.fault("s3:GetObject", "flip", times=1)
+    ends, _ = play(pair, ref, hinter=replace(pair))
+    cloud.clear_faults()
+    assert [end.proof for end in ends if end.kind is Kind.COPIED] == [Proof.CHECKSUM]
+    assert digest(pair.destination, THERE) == digest(pair.source, KEY)
+
+
+def test_a_bucket_of_kms_takes_objects_as_a_whole_and_that_is_learnt_once(cloud: Cloud, summed: Pair) -> None:
+    encryption = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    summed.destination.s3.put_bucket_encryption(
+        Bucket=summed.destination.bucket, ServerSideEncryptionConfiguration={"Rules": [encryption]}
+    )
+    ref = put(summed, uniform(PART, 2 * PART), ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+    copy = copier(summed)
+    cloud.clear_journal()
+    cloud.fault("s3:GetObject", "flip", times=1)
+    with pytest.raises(errors.ProofRefusedError):
+        copy.copy(ref, fenced=True, expect="", cancel=Event())
+    assert summed.visible() == []
+    assert copy.copy(ref, fenced=True, expect="", cancel=Event()).proof is Proof.CHECKSUM
+    assert counted(cloud)["CreateMultipartUpload"] == 1
+    assert not same(summed, ref)
+
+
+def test_steps_that_fail_now_and_then_are_not_counted_together(cloud: Cloud, own: Pair) -> None:
+    ref = put(own, uniform(PART, 8 * PART))
+    one = Large(wire(own).multipart, Random(SEED))
+    first = [
+        decode(send.body, own.transfer) for send in one.own(LargeTask(own.transfer.id, ref), Event()).sends
+    ]
+    hints = [task for task in first if isinstance(task, PartTask)]
+    [owner] = [task for task in first if isinstance(task, LargeTask)]
+    for hint in hints:
+        cloud.fault("s3:HeadObject", "error", status=503, code="SlowDown", times=1)
+        for _ in ("fails", "succeeds"):
+            step = one.own(owner, Event())
+            settled = settle(owner, [(ref, step.outcome)], Random(SEED), sends=step.sends)
+            assert not settled.dead_letters
+            owner = next(
+                task
+                for task in (decode(send.body, own.transfer) for send in settled.sends)
+                if isinstance(task, LargeTask)
+            )
+        assert owner.attempt == 0
+        one.hint(hint, Event())
+    assert one.own(owner, Event()).sends == ()
+    assert same(own, ref)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "begun"), [(409, "ConditionalRequestConflict", 2), (400, "InvalidPart", 1)]
+)
+def test_a_complete_that_is_refused_for_what_has_passed_is_no_failure(
+    cloud: Cloud, own: Pair, status: int, code: str, begun: int
+) -> None:
+    ref = put(own, uniform(PART, 2 * PART))
+    cloud.clear_journal()
+    cloud.fault("s3:CompleteMultipartUpload", "error", status=status, code=code, times=1)
+    ends, _ = play(own, ref)
+    assert Kind.COPIED in [end.kind for end in ends]
+    assert same(own, ref)
+    assert counted(cloud)["CreateMultipartUpload"] == begun
 
 
 @pytest.fixture

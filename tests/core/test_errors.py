@@ -16,6 +16,7 @@ TABLE = {
     "ConfigurationError": (False, True),
     "ServiceUnavailableError": (True, False),
     "EndpointUnreachableError": (True, True),
+    "WriteConflictError": (True, False),
     "MessageError": (False, False),
     "ObjectError": (False, False),
     "ObjectGoneError": (False, False),

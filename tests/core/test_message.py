@@ -259,7 +259,7 @@ def test_nesting_beyond_the_parsers_depth_is_a_message_error(field: str) -> None
 UPLOAD = Upload("u1", 100, "CRC64NVME", hinted=20, arrived=12, looks=2, stalls=1)
 OTHER_KINDS: list[Task] = [
     LargeTask(TRANSFER.id, ref("a/1", 1 << 40, seen="")),
-    LargeTask(TRANSFER.id, ref("a/1", 1 << 40), 2, Stage.UPLOAD, UPLOAD, late=5),
+    LargeTask(TRANSFER.id, ref("a/1", 1 << 40), 2, Stage.UPLOAD, UPLOAD, late=5, refusals=3),
     LargeTask(TRANSFER.id, ref("a/1", 1 << 40), 2, Stage.ABORT, UPLOAD, late=100),
     LargeTask(TRANSFER.id, ref("a/\u00e9\uffff", 1 << 40), 0, Stage.CLEAN, late=100),
     PartTask(TRANSFER.id, ref("a/\x00", 1 << 40), UPLOAD, 1, 10_000, attempt=1),
@@ -285,7 +285,8 @@ def test_the_wire_format_of_other_kinds_is_this_text() -> None:
     )
     big = ref("k", 250, "e")
     assert encode(LargeTask(TRANSFER.id, big)) == (
-        start.replace("KIND", "large") + f'"object":{row},"stage":"start","upload":null,"late":0}}'
+        start.replace("KIND", "large")
+        + f'"object":{row},"stage":"start","upload":null,"late":0,"refusals":0}}'
     )
     assert encode(PartTask(TRANSFER.id, big, Upload("u1", 100), 1, 3)) == (
         start.replace("KIND", "part") + f'"object":{row},"upload":{upload},"first":1,"last":3}}'
@@ -332,6 +333,7 @@ def altered(task: Task, **fields: object) -> str:
         (altered(OTHER_KINDS[0], stage="upload"), "Malformed"),
         (altered(OTHER_KINDS[0], stage="x"), "Malformed"),
         (altered(OTHER_KINDS[0], late=-1), "Malformed"),
+        (altered(OTHER_KINDS[0], refusals=-1), "Malformed"),
         (altered(OTHER_KINDS[0], object=["", 1, "e", 1]), "Malformed"),
         (altered(OTHER_KINDS[0], object=["k", -1, "e", 1]), "Malformed"),
         (altered(OTHER_KINDS[0], object=[]), "Malformed"),

@@ -1588,6 +1588,15 @@ def test_a_step_is_given_back_when_an_endpoint_is_out_of_order() -> None:
     assert play.settling() == ["5 send big #1 +5s", "5 delete m1"]
 
 
+def test_a_denied_step_that_is_given_back_leads_to_nothing_else() -> None:
+    """What its failure would have led to would abort the upload that it is to go on with."""
+    play = step()
+    play.ends(5, "big", Outcome(Kind.FAILED, error=DENIED), led_to=NEXT[:1])
+    play.drains(7, 50)
+    play.run()
+    assert play.settling() == ["7 send big #1 +0s", "7 delete m1"]
+
+
 def test_a_step_is_abandoned_to_another_delivery_when_it_hangs_in_a_drain() -> None:
     play = step()
     play.drains(2, 50)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import ipaddress
 import re
 import socket
 import ssl
 import threading
 import time
+import zlib
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import pytest
+from awscrt import checksums
 
 from tests import tls
 from tests.transfers import wait_for
@@ -833,14 +839,75 @@ def test_without_a_digest_the_bytes_are_summed(over_tls: OverTls, size: int, enc
     assert "x-amz-checksum-crc64nvme" in destination.objects["destination", KEY].headers
 
 
-def test_a_stored_checksum_is_the_proof(source: Peer, destination: Peer) -> None:
-    crc = "AAAAAAAAAAA="
-    source.put(SMALL, KEY, etag=MULTIPART, x_amz_checksum_crc64nvme=crc, x_amz_checksum_type="FULL_OBJECT")
-    with pytest.raises(errors.ProofRefusedError):
-        copy(between(source.url, destination.url), listed(source))
-    assert source.heads[0].headers["x-amz-checksum-mode"] == "ENABLED"
-    assert destination.heads[0].headers["x-amz-checksum-crc64nvme"] == crc
-    assert written(destination) is None
+def sums(body: bytes) -> dict[str, str]:
+    """What S3 could have stored of some bytes."""
+    found = {
+        "crc64nvme": checksums.crc64nvme(body).to_bytes(8, "big"),
+        "crc32": zlib.crc32(body).to_bytes(4, "big"),
+        "sha1": hashlib.sha1(body, usedforsecurity=False).digest(),
+        "sha256": hashlib.sha256(body).digest(),
+    }
+    return {name: base64.b64encode(value).decode() for name, value in found.items()}
+
+
+@pytest.mark.parametrize("algorithm", sums(b""))
+@pytest.mark.parametrize("size", [len(SMALL), 300_000])
+def test_a_stored_checksum_is_the_proof_whatever_the_destination_checks(
+    source: Peer, destination: Peer, algorithm: str, size: int
+) -> None:
+    body = (SMALL * size)[:size]
+    name, value = f"x-amz-checksum-{algorithm}", sums(body)[algorithm]
+    for stored, is_right in ((body, True), (b"!" + body[1:], False), (body[:-1] + b"!", False)):
+        destination.objects.clear()
+        destination.heads.clear()
+        headers = {name.replace("-", "_"): value, "x_amz_checksum_type": "FULL_OBJECT"}
+        source.put(stored, KEY, etag=MULTIPART, **headers)
+        if is_right:
+            assert copy(between(source.url, destination.url), listed(source)).proof is Proof.CHECKSUM
+            assert destination.heads[0].headers[name] == value
+            assert written(destination) == body
+        else:
+            with pytest.raises(errors.ProofRefusedError):
+                copy(between(source.url, destination.url), listed(source))
+            assert written(destination) is None
+        assert source.heads[0].headers["x-amz-checksum-mode"] == "ENABLED"
+
+
+def mute(status: int) -> Script:
+    """An answer to a HEAD: no body, whatever is wrong."""
+    return says(f"HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId"), (400, "InvalidToken")]
+)
+def test_a_head_that_old_keys_meet_is_sent_again_with_new_ones(
+    source: Peer, destination: Peer, own_credentials: pytest.MonkeyPatch, status: int, code: str
+) -> None:
+    transferrer = between(source.url, destination.url)
+    source.put(SMALL, KEY, etag=MULTIPART)
+    transferrer.multipart.look(listed(source), fenced=True, cancel=Event())
+    own_credentials.setenv("AWS_ACCESS_KEY_ID", "AKIANEW")
+    source.heads.clear()
+    source.scripts["HEAD"] = deque([mute(status)])
+    source.next("GET", says(error(status, code)))
+    found = transferrer.multipart.look(listed(source), fenced=True, cancel=Event(), part=1)
+    assert found.ref.size == len(SMALL)
+    asked = [(head.method, "AKIANEW" in head.headers["authorization"]) for head in source.heads]
+    assert asked == [("HEAD", False), ("GET", False), ("HEAD", True)]
+    assert source.heads[1].headers["range"] == "bytes=0-0"
+
+
+def test_a_head_that_is_refused_for_no_reason_is_the_objects_own(source: Peer, destination: Peer) -> None:
+    transferrer = between(source.url, destination.url)
+    source.put(SMALL, KEY, etag=MULTIPART)
+    source.scripts["HEAD"] = deque([mute(403)])
+    source.next("GET", says(error(403, "AccessDenied")))
+    with pytest.raises(errors.ObjectDeniedError, match="AccessDenied"):
+        transferrer.multipart.look(listed(source), fenced=True, cancel=Event())
+    source.scripts["HEAD"] = deque([mute(400)])
+    with pytest.raises(errors.ObjectRefusedError, match="HTTP 400"):
+        transferrer.multipart.look(listed(source), fenced=True, cancel=Event())
 
 
 def test_over_plain_http_no_trailer_is_sent(source: Peer, destination: Peer) -> None:

@@ -7,6 +7,7 @@ through. The sum is made of the bytes on their way, and only where the destinati
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from awscrt import checksums
 from worker.aws.exchange import Body, Pieces
 from worker.aws.wire import Answer, Site
 from worker.core.aws_chunked import Framer, encoded_length
-from worker.core.errors import ServiceUnavailableError
+from worker.core.errors import ProofRefusedError, ServiceUnavailableError
 
 _HELD = 65_536
 """Bytes of an object that is held at most: half of the smallest buffer, so that its head fits there too."""
@@ -54,6 +55,14 @@ class Digest(Protocol):
         """Take more bytes in."""
         ...
 
+    def digest(self) -> bytes:
+        """That of those so far."""
+        ...
+
+
+Declared = tuple[str, str]
+"""Algorithm and base64 of a checksum that the request declares of its body."""
+
 
 def body(
     reader: Site,
@@ -63,6 +72,7 @@ def body(
     *,
     trailed: str = "",
     digest: Digest | None = None,
+    unchecked: Declared | None = None,
 ) -> Body:
     """The body of a PUT of the `size` bytes that an answer brings.
 
@@ -73,8 +83,11 @@ def body(
         headers: of the PUT; a checksum behind the bytes adds its own.
         trailed: algorithm of that checksum; `""` for none.
         digest: takes the bytes in on their way.
+        unchecked: what the destination may not compare with the bytes: it is compared here.
     """
     pieces, length = _pieces(reader, answer, size, digest), size
+    if unchecked:
+        pieces = _checked(pieces, size, unchecked, reader.where(answer.request).what)
     if trailed:
         name = f"x-amz-checksum-{trailed.lower()}"
         pieces, length = _with_sum(pieces, size, trailed, name), _framed_length(size, trailed, name)
@@ -105,6 +118,42 @@ def _pieces(reader: Site, answer: Answer, size: int, digest: Digest | None) -> I
         yield (piece,)
 
 
+def _checked(pieces: Iterator[Pieces], size: int, declared: Declared, what: str) -> Iterator[Pieces]:
+    """The same, but for the last piece where they do not have the checksum that is declared; `what` they are.
+
+    Raises:
+        ProofRefusedError: they do not; what was sent so far is no whole body.
+    """
+    algorithm, expected = declared
+    digest = _Crc(algorithm) if algorithm in _SUMS else hashlib.new(algorithm, usedforsecurity=False)
+    left = size
+    for some in pieces:
+        for piece in some:
+            left -= len(piece)
+            digest.update(piece)
+        if not left and (found := _spelt(digest)) != expected:
+            raise ProofRefusedError(f"{what}: what came has the {algorithm} {found}, not {expected}")
+        yield some
+
+
+def _spelt(digest: Digest) -> str:
+    return base64.b64encode(digest.digest()).decode()
+
+
+class _Crc:
+    """A CRC, used as hashlib's digests are."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._add, _, self._width = _SUMS[algorithm]
+        self._total = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._total = self._add(data, self._total)
+
+    def digest(self) -> bytes:
+        return self._total.to_bytes(self._width, "big")
+
+
 def _framed_length(size: int, algorithm: str, name: str) -> int:
     width = _SUMS[algorithm][2]
     return encoded_length(size, len(name) + len(":") + len(base64.b64encode(bytes(width))))
@@ -112,14 +161,12 @@ def _framed_length(size: int, algorithm: str, name: str) -> int:
 
 def _with_sum(pieces: Iterator[Pieces], size: int, algorithm: str, name: str) -> Iterator[Pieces]:
     """The same in S3's framing, with their sum at the end."""
-    add, _, width = _SUMS[algorithm]
-    framer, total = Framer(size), 0
+    framer, crc = Framer(size), _Crc(algorithm)
     for some in pieces:
         for piece in some:
-            total = add(piece, total)
+            crc.update(piece)
         yield tuple(framed for piece in some for framed in framer.frame(memoryview(piece)))
-    value = base64.b64encode(total.to_bytes(width, "big")).decode()
-    yield (framer.end(f"{name}:{value}"),)
+    yield (framer.end(f"{name}:{_spelt(crc)}"),)
 
 
 def _held(pieces: Iterator[Pieces], length: int) -> Pieces:

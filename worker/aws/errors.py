@@ -8,10 +8,11 @@
 | 404 on a key | ObjectGoneError |
 | 412 | SourceChangedError, DestinationChangedError by side |
 | BadDigest and its kin | ProofRefusedError |
-| InvalidObjectState | ObjectArchivedError |
+| InvalidObjectState, ObjectNotInActiveTierError | ObjectArchivedError |
 | NoSuchUpload | UploadGoneError |
 | NotImplemented, MethodNotAllowed on a key | UnsupportedError |
-| 5xx, throttling, 409 on a conditional write, timeout, reset | ServiceUnavailableError |
+| 409 on a conditional write | WriteConflictError |
+| 5xx, 429, throttling, a part sent again meanwhile, timeout, reset | ServiceUnavailableError |
 | no connection at all | EndpointUnreachableError |
 | any other answer about a key | ObjectRefusedError |
 
@@ -65,10 +66,11 @@ _PLACE = frozenset(
 _DIGEST = frozenset(
     {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 )
+_ARCHIVED = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
 _UNSUPPORTED = frozenset({"MethodNotAllowed", "NotImplemented"})
 _THROTTLED = frozenset(
     {
-        "ConditionalRequestConflict",
+        "InvalidPart",  # sent again since it was listed
         "OperationAborted",
         "RequestThrottled",
         "RequestTimeout",
@@ -140,7 +142,10 @@ def refused(code: str, status: int, message: str, where: Where) -> errors.Fleetc
         return errors.ConfigurationError(f"{text}. Check which credentials are used, and their permissions")
     if code in _PLACE or code.startswith("KMS."):
         return errors.ConfigurationError(f"{text}. Check its name, its region and the partition it is in")
-    if code in _THROTTLED or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in _UNSUPPORTED):
+    if code == "ConditionalRequestConflict":
+        return errors.WriteConflictError(text)
+    is_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in _UNSUPPORTED
+    if is_fault or code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
         return errors.ServiceUnavailableError(text)
     if where.key is None:
         return errors.ConfigurationError(f"{text}. Check the name and the permissions")
@@ -150,10 +155,10 @@ def refused(code: str, status: int, message: str, where: Where) -> errors.Fleetc
 def _about_object(code: str, status: int, text: str, where: Where) -> errors.FleetcopyError:
     """An answer about one key. HEAD answers have no body, and so the status for their code."""
     at_source = where.side == "source"
-    if status == HTTPStatus.FORBIDDEN and code != "InvalidObjectState":
+    if status == HTTPStatus.FORBIDDEN and code not in _ARCHIVED:
         return errors.ObjectDeniedError(where.side or "source", text)
     match code, status:
-        case "InvalidObjectState", _:
+        case archived, _ if archived in _ARCHIVED:
             kind: type[errors.ObjectError] = errors.ObjectArchivedError
         case digest, _ if digest in _DIGEST:
             kind = errors.ProofRefusedError

@@ -140,12 +140,12 @@ class WireMultipart:
     def put(self, ref: ObjectRef, upload: Upload, number: int, cancel: Cancellation) -> Part:
         """See `Multipart.put`."""
         first, size = span(ref.size, upload.part_size, number)
-        if self._server_side.reaches and not upload.checksum:
-            etag = self._server_side.part(
-                ref, upload.id, number, first=first, size=size, buffers=self._buffers(), cancel=cancel
+        if self._server_side.reaches:
+            copied = self._server_side.part(
+                ref, upload, number, first=first, size=size, buffers=self._buffers(), cancel=cancel
             )
-            if etag:
-                return Part(number, etag, size)
+            if copied:
+                return copied
         get = self._request("GET", ref.key, {"range": f"bytes={first}-{first + size - 1}"}, cancel)
         get.partial = True
         _fence(get, ref)
@@ -238,8 +238,7 @@ class WireMultipart:
 
     def _checksum(self, source: Seen) -> str:
         """The algorithm for the parts' checksums: the source's, where parts' sums make the whole's."""
-        # Of parts that S3 copies, none pass through here, and what S3 sums is S3's affair.
-        if self._server_side.reaches or not bodies.can_trail(self._writer):
+        if not bodies.can_trail(self._writer):
             return ""
         stored = [algorithm for algorithm in bodies.COMBINED if algorithm in source.checksums]
         return (stored or [bodies.CRC64NVME])[0]

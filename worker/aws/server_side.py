@@ -43,7 +43,9 @@ from worker.core.errors import (
     UnsupportedError,
 )
 from worker.core.headers import PAYER, beside, seen
+from worker.core.message import Upload
 from worker.core.model import ObjectRef, Proof, Transfer, is_md5
+from worker.core.parts import Part
 from worker.core.sigv4 import spell
 from worker.core.transferrer import Cancellation, Copied
 
@@ -131,18 +133,18 @@ class ServerSide:
     def part(
         self,
         ref: ObjectRef,
-        upload_id: str,
+        upload: Upload,
         number: int,
         *,
         first: int,
         size: int,
         buffers: Buffers,
         cancel: Cancellation,
-    ) -> str | None:
+    ) -> Part | None:
         """Copy `size` bytes of an object from `first` on into a part of an upload, by UploadPartCopy.
 
         Returns:
-            The part's ETag; None where the bytes must come through the worker.
+            The part; None where the bytes must come through the worker.
 
         Raises:
             FleetcopyError: see `core.transferrer`.
@@ -157,11 +159,15 @@ class ServerSide:
             headers,
             buffers,
             self._patient(cancel, size),
-            query=(("partNumber", str(number)), ("uploadId", upload_id)),
+            query=(("partNumber", str(number)), ("uploadId", upload.id)),
             body=Body(0),
         )
         reply = self._made(request)
-        return None if reply is None else _etag(reply)
+        if reply is None:
+            return None
+        summed = re.search(rb"<Checksum%b>([^<]*)<" % upload.checksum.encode(), reply.text)
+        checksum = html.unescape(summed[1].decode()) if upload.checksum and summed else ""
+        return Part(number, _etag(reply), size, checksum)
 
     def _same_place(self) -> bool:
         """Whether both sides are AWS in one partition, or one other service."""

@@ -97,7 +97,9 @@ class WireTransferrer:
             digest = choose(seen(got.headers, size))
             headers = self._attributes(got, ref) | _declared(digest) | condition
             trailed = CRC64NVME if digest.proof is Proof.TRANSPORT and can_trail(self._writer) else ""
-            sent = body(self._reader, answer, size, headers, trailed=trailed)
+            may_go_unchecked = digest.proof is Proof.CHECKSUM and not self._writer.capabilities.trailers
+            unchecked = (digest.algorithm, digest.value) if may_go_unchecked else None
+            sent = body(self._reader, answer, size, headers, trailed=trailed, unchecked=unchecked)
             key = self._transfer.destination_key(ref.key)
             self._writer.put(Request("PUT", key, headers, buffers, watch, body=sent))
         finally:

@@ -51,6 +51,7 @@ COPY_SOURCE = "x-amz-copy-source"
 """Header that names what S3 shall copy."""
 
 _SUCCESS = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+_UNEXPLAINED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 _PORTS = {"http": 80, "https": 443}
 _FAILURES = (BrokenError, CancelledError, UnreachableError, UntrustedError)
 
@@ -283,7 +284,7 @@ class Site:
                 answer = self._exchange(place, request)
                 if answer.head.status in (_SUCCESS if request.partial else _SUCCESS[:1]):
                     return answer
-                told = _refusal(answer)
+                told = self._explained(answer, _refusal(answer))
             except _FAILURES as error:
                 raise self._failed(error, request) from error
             remedy = cure(told, place.region, trailer=request.body is not None and request.body.trailed)
@@ -297,6 +298,20 @@ class Site:
                 )
             cured.add(remedy)
             place = better
+
+    def _explained(self, answer: Answer, told: Refusal) -> Refusal:
+        """The same refusal, with its reason: the answer to a HEAD has no body, and so gives none."""
+        request, status = answer.request, answer.head.status
+        if request.method != "HEAD" or status not in _UNEXPLAINED:
+            return told
+        query = tuple(pair for pair in request.query if pair[0] != "partNumber")
+        headers = request.headers | {"range": "bytes=0-0"}
+        again = msgspec.structs.replace(request, method="GET", headers=headers, query=query)
+        explained = self._exchange(answer.place, again)
+        if explained.head.status == status:
+            return _refusal(explained)
+        explained.close()
+        return told
 
     def _refused(self, told: Refusal, status: int, request: Request) -> FleetcopyError:
         """A refusal that is final, as ours; S3 may mind the source of what it shall copy."""

@@ -50,6 +50,10 @@ class ServiceUnavailableError(FleetcopyError):
     retryable = True
 
 
+class WriteConflictError(ServiceUnavailableError):
+    """Another write of the same key was under way (409)."""
+
+
 class EndpointUnreachableError(ServiceUnavailableError):
     """No connection to an endpoint could be made at all: a name that does not resolve, a closed port."""
 

@@ -90,7 +90,9 @@ class LargeTask(msgspec.Struct, frozen=True):
 
     Attributes:
         ref: once there is an upload, the version that it is of.
+        attempt: steps that have failed since one has not.
         late: bytes of the largest part that may still arrive in an upload that was aborted; 0 for none.
+        refusals: uploads whose parts proved to be something else.
     """
 
     transfer: str
@@ -99,6 +101,7 @@ class LargeTask(msgspec.Struct, frozen=True):
     stage: Stage = Stage.START
     upload: Upload | None = None
     late: int = 0
+    refusals: int = 0
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:
@@ -170,6 +173,7 @@ class _LargeMessage(msgspec.Struct):
     stage: Stage
     upload: Upload | None
     late: int
+    refusals: int
 
 
 class _PartMessage(msgspec.Struct):
@@ -227,8 +231,10 @@ def encode(task: Task) -> str:
             prefix = common_prefix([ref.key for ref in objects])
             rows = [msgspec.structs.replace(ref, key=ref.key[len(prefix) :]) for ref in objects]
             return to_ascii_json(_CopyMessage(VERSION, "copy", transfer, attempt, prefix, rows))
-        case LargeTask(transfer, ref, attempt, stage, upload, late):
-            return to_ascii_json(_LargeMessage(VERSION, "large", transfer, attempt, ref, stage, upload, late))
+        case LargeTask(transfer, ref, attempt, stage, upload, late, refusals):
+            return to_ascii_json(
+                _LargeMessage(VERSION, "large", transfer, attempt, ref, stage, upload, late, refusals)
+            )
         case PartTask(transfer, ref, upload, first, last, attempt):
             return to_ascii_json(_PartMessage(VERSION, "part", transfer, attempt, ref, upload, first, last))
         case ListTask(transfer, start_after, end_at, attempt, filters, by):
@@ -302,11 +308,14 @@ def _read_copy(body: str) -> CopyTask:
 
 def _read_large(body: str) -> LargeTask:
     read = _decoded(_large, body, "large")
-    if (read.upload is None) != (read.stage in {Stage.START, Stage.CLEAN}) or read.late < 0:
+    is_bare = read.stage in {Stage.START, Stage.CLEAN}
+    if (read.upload is None) != is_bare or min(read.late, read.refusals) < 0:
         raise MessageError("Malformed", f"the message is of stage {read.stage} with upload {read.upload}")
     if read.upload:
         _check_upload(read.upload)
-    return LargeTask(read.transfer, read.object, read.attempt, read.stage, read.upload, read.late)
+    return LargeTask(
+        read.transfer, read.object, read.attempt, read.stage, read.upload, read.late, read.refusals
+    )
 
 
 def _read_part(body: str) -> PartTask:

@@ -4,7 +4,7 @@
 |---|---|---|
 | ETag `-N`, N parts of one size, no KMS | the source's own | MD5 of the parts' MD5s equals that ETag |
 | stored checksum of the whole object | for throughput | the parts' checksums, combined, equal it |
-| neither | for throughput | none: what S3 received is what was sent, no more is known |
+| neither, or parts that S3 did not sum | for throughput | none: S3 received what was sent, no more is known |
 
 In no case is a byte hashed for the proof alone.
 """
@@ -120,7 +120,7 @@ def prove(source: Seen, parts: Sequence[Part], *, algorithm: str, own: bool, com
     Args:
         source: the version that they are of.
         parts: all of them, in order.
-        algorithm: of their checksums; empty where they have none.
+        algorithm: of their checksums; empty where they were to have none.
         own: whether they are the source's own, and the ETags of both are made of MD5 digests.
         combine: see there.
 
@@ -130,14 +130,15 @@ def prove(source: Seen, parts: Sequence[Part], *, algorithm: str, own: bool, com
     size = sum(part.size for part in parts)
     if size != source.size:
         raise ProofRefusedError(f"its parts have {size} bytes, the source {source.size}")
-    checksum = combine(algorithm, [(part.checksum, part.size) for part in parts]) if algorithm else ""
+    summed = bool(algorithm) and all(part.checksum for part in parts)
+    checksum = combine(algorithm, [(part.checksum, part.size) for part in parts]) if summed else ""
     if own:
         etag = etag_of(parts)
         if etag != source.etag:
             raise ProofRefusedError(f"its parts have the ETag {etag}, the source {source.etag}")
         return Whole(Proof.MD5, checksum)
     stored = source.checksums.get(algorithm)
-    if stored is None:
+    if stored is None or not summed:
         return Whole(Proof.TRANSPORT, checksum)
     if stored != checksum:
         raise ProofRefusedError(f"its parts have the {algorithm} {checksum}, the source {stored}")

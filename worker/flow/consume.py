@@ -198,6 +198,8 @@ class Consumer:
             self._conclude(event.delivery, event.ref, event.outcome)
 
     def _conclude(self, delivery: Delivery, ref: ObjectRef, outcome: Outcome) -> None:
+        if outcome.kind is Kind.UNTOUCHED:
+            delivery.sends = ()  # what a failure would have led to
         delivery.finish(ref, outcome)
         fields = {"transfer": self._id, "key": ref.key, "outcome": outcome.kind}
         if outcome.kind is Kind.COPIED:

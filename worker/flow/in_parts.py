@@ -2,7 +2,8 @@
 
 The parts of one object move one after the other, in its own stream. What fails is tried again part by part;
 what was uploaded of an object that cannot be finished is aborted. Requests: two a part, and four. Where the
-parts turn out to have been of several sizes, the object is copied as a whole.
+parts turn out to have been of several sizes, or ETags of the destination to be no digests, the object is
+copied as a whole.
 """
 
 from __future__ import annotations
@@ -39,15 +40,17 @@ class InParts:
         self._whole = whole
         self._multipart = multipart
         self._random = random
+        self._keeps_etags = True
 
     def copy(self, ref: ObjectRef, *, fenced: bool, expect: str, cancel: Cancellation) -> Copied:
         """See `Transferrer.copy`."""
-        if parts_in(ref.etag):
+        if self._keeps_etags and parts_in(ref.etag):
             original = self._multipart.look(ref, fenced=fenced, cancel=cancel, part=1)
             part_size = own_part_size(original.seen, original.part_size)
             if part_size:
                 try:
-                    return self._copy(original, part_size, expect, cancel)
+                    if copied := self._copy(original, part_size, expect, cancel):
+                        return copied
                 except ProofRefusedError:
                     if are_of_one_size(self._multipart, original.ref, part_size, cancel):
                         raise
@@ -57,9 +60,14 @@ class InParts:
         """See `Transferrer.look`."""
         return self._whole.look(ref)
 
-    def _copy(self, original: Original, part_size: int, expect: str, cancel: Cancellation) -> Copied:
+    def _copy(self, original: Original, part_size: int, expect: str, cancel: Cancellation) -> Copied | None:
+        """Copy an object in its own parts; None where its ETag could not tell that they arrived."""
         multipart, ref = self._multipart, original.ref
         upload = multipart.create(original, part_size, own=True, cancel=cancel)
+        if not upload.own:
+            self._keeps_etags = False
+            self._abort(ref, upload)
+            return None
         try:
             parts = [
                 again(partial(multipart.put, ref, upload, number, cancel), cancel, self._random)

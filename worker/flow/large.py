@@ -30,6 +30,7 @@ from worker.core.errors import (
     SourceChangedError,
     StalledError,
     UploadGoneError,
+    WriteConflictError,
 )
 from worker.core.large import MOST_HINTS, Move, decide, hints, lateness, next_look
 from worker.core.message import MOST_PARTS, LargeTask, PartTask, Stage, Task, Upload, encode
@@ -107,7 +108,7 @@ class Large:
             return self._end(task, Outcome(Kind.SKIPPED))
         original = replace(original, ref=replace(original.ref, destination_etag=seen.etag if seen else ""))
         try:
-            upload = self._create(original, cancel, refused=task.attempt > 0)
+            upload = self._create(original, cancel, refused=task.refusals > 0)
         except (SourceChangedError, ObjectGoneError):
             return _hand_on(task)
         return self._send_hints(replace(task, stage=Stage.UPLOAD, ref=original.ref, upload=upload), [])
@@ -169,15 +170,15 @@ class Large:
         try:
             whole = prove(original.seen, parts, algorithm=upload.checksum, own=upload.own, combine=combine)
             self._multipart.complete(ref, upload, parts, whole, expect=expect, cancel=cancel)
-        except DestinationChangedError:
+        except (DestinationChangedError, WriteConflictError):
             return self._abort(task, cancel)
         except UploadGoneError:
             return _hand_on(_afresh(task))
         except ProofRefusedError as error:
-            if is_final(task.attempt, error):
+            if is_final(task.refusals, error):
                 raise
             log.warning("large object", key=ref.key, stage=task.stage, why=str(error))
-            return self._abort(replace(task, attempt=task.attempt + 1), cancel)
+            return self._abort(replace(task, refusals=task.refusals + 1), cancel)
         return self._end(task, Outcome(Kind.COPIED, proof=whole.proof))
 
     def _abort(self, task: LargeTask, cancel: Cancellation) -> Step:
@@ -258,8 +259,9 @@ def _afresh(task: LargeTask) -> LargeTask:
     return replace(task, stage=Stage.START, upload=None, late=late)
 
 
-def _hand_on(task: Task, delay: int = 0) -> Step:
-    return Step(Outcome(Kind.HANDED_ON), (_send(task, delay),))
+def _hand_on(task: LargeTask, delay: int = 0) -> Step:
+    """The owner's next message: this step has not failed."""
+    return Step(Outcome(Kind.HANDED_ON), (_send(replace(task, attempt=0), delay),))
 
 
 def _send(task: Task, delay: int = 0) -> Send:
