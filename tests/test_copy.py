@@ -104,8 +104,19 @@ def test_a_rerun_copies_only_what_differs(cloud: Cloud) -> None:
 def test_nothing_to_copy(cloud: Cloud) -> None:
     trial = filled(cloud, 0)
     done = copied(trial)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"note: no object of s3://{trial.source}/in/ was found")
     assert "listed 0 objects: 0 copied, 0 equal, 0 failed" in done.stdout
+
+
+def test_archived_objects_are_named(cloud: Cloud) -> None:
+    trial = filled(cloud, 1)
+    trial.cloud.client("s3").put_object(Bucket=trial.source, Key="in/cold", Body=b"x", StorageClass="GLACIER")
+    done = copied(trial, "--strategy", "stream")
+    assert done.returncode == 1
+    assert "1 archived" in done.stdout
+    assert "in/cold" in done.stderr
+    assert "ObjectArchived" in done.stderr
 
 
 def test_odd_keys_arrive(cloud: Cloud, fleetcopy: Command) -> None:

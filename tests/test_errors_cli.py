@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import importlib.metadata
 import json
+import signal
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +17,7 @@ import pytest
 
 from tests.cloud import Cloud, Keys, Queues
 from tests.conftest import Command
+from tests.transfers import wait_for
 
 COMMANDS = ("submit", "work", "verify", "config")
 REACHING = ("submit", "work", "verify")
@@ -63,6 +66,38 @@ def assert_told(done: Done, code: int, *words: str) -> None:
     assert line.startswith("fleetcopy: ")
     for word in words:
         assert word in line
+
+
+def test_output_that_cannot_be_written_is_told(ground: Ground, fleetcopy: Command) -> None:
+    for words in (["list", ground.source], ["config"], ["verify", *ground.ends]):
+        command: list[str | Path] = [Path(sys.executable).with_name("fleetcopy"), *words]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command,
+                env=fleetcopy.environment,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1] == "fleetcopy: [Errno 28] No space left on device"
+        assert "Traceback" not in done.stderr
+
+
+def test_an_interruption_is_told(ground: Ground, cloud: Cloud, fleetcopy: Command) -> None:
+    cloud.clear_journal()
+    cloud.fault("s3:ListObjectsV2", "delay", times=None, seconds=2)
+    process = fleetcopy.start("verify", *ground.ends)
+    wait_for(lambda: cloud.counts().get("s3:ListObjectsV2", 0) > 0, 30, "a listing")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    cloud.clear_faults()
+    assert (process.returncode, out, err) == (130, "", "fleetcopy: interrupted\n")
+
+
+def test_a_stream_is_a_thread(ground: Ground, fleetcopy: Command) -> None:
+    assert_told(fleetcopy("copy", *ground.ends, "--streams", "100000"), 2, "over 1,024")
 
 
 def assert_usage(done: Done, *words: str) -> None:

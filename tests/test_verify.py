@@ -100,7 +100,9 @@ def test_filters_leave_findings_out(cloud: Cloud) -> None:
 def test_what_is_lacking_is_sent_and_then_copied(cloud: Cloud) -> None:
     made = damaged(cloud)
     queue = ["--queue", made.queue.url]
-    assert made.command("verify", *made.ends, *queue, "--submit").returncode == 1
+    done = made.command("verify", *made.ends, *queue, "--submit")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("sent 1 tasks; transfer ")
     work = ["work", *made.ends, *queue, "--processes", "1", "--until-empty", "--empty-seconds", "1"]
     done = made.command(*work)
     assert done.returncode == 0, done.stderr

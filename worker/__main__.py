@@ -19,14 +19,14 @@ _EPILOG = """exit status:
   2    usage: an option, a setting or a listing file
   3    permission or configuration
   4    a service is unavailable
-  130  interrupted: a copy before all was there, any other command by a second signal
+  130  interrupted: a copy before all was there, a worker by a second signal, any other command
 """
 
 
 def exit_code(error: BaseException) -> int:
     """The one place that turns errors into exit codes."""
     match error:
-        case errors.UsageError():
+        case errors.UsageError() | OSError():
             return 2
         case errors.ConfigurationError():
             return 3
@@ -43,12 +43,18 @@ def main() -> None:
     child.look_for_garbage_seldom()
     try:
         options = _parser().parse_args()
-        sys.exit(options.run(options))
+        code = options.run(options)
+        sys.stdout.flush()
+        sys.exit(code)
     except (errors.FleetcopyError, supervise.Interrupted, KeyboardInterrupt) as error:
-        print(f"fleetcopy: {error or 'interrupted'}", file=sys.stderr)
+        print(f"fleetcopy: {str(error) or 'interrupted'}", file=sys.stderr)
         sys.exit(exit_code(error))
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output is gone, and there is nobody to tell
+    except OSError as error:
+        sys.stdout = None  # what it still holds cannot be written either
+        print(f"fleetcopy: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))
     finally:
         # At its end the interpreter looks through all that botocore loaded for garbage: a tenth of a second.
         gc.freeze()

@@ -137,7 +137,7 @@ def _answer(error: boto.ClientError, where: Where) -> errors.FleetcopyError:
 
 def refused(code: str, status: int, message: str, where: Where) -> errors.FleetcopyError:
     """The error of ours that a service answered with."""
-    text = f"{where.what}: {code}: {message}".rstrip(": ")
+    text = f"{where.what}: {code}: {message}".rstrip(": .")
     if code in _CREDENTIALS:
         return errors.ConfigurationError(f"{text}. Check which credentials are used, and their permissions")
     if code in _PLACE or code.startswith("KMS."):

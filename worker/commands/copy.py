@@ -18,11 +18,12 @@ from worker.commands.planned import (
     has_digest_etags,
     left_alone,
     listed,
+    note_if_none,
     offer_comparison,
     offer_filters,
 )
 from worker.core.compare import Criterion
-from worker.core.model import Kind
+from worker.core.model import Kind, Transfer
 from worker.core.text import printable
 from worker.flow import child, log, supervise
 from worker.flow.local import LocalTransfer
@@ -93,10 +94,10 @@ def _copy(options: argparse.Namespace) -> int:
     supervisor.mind_signals()
     with shown:
         local.run()
-    return _conclude(local, hub, time.monotonic() - began)
+    return _conclude(transfer, local, hub, time.monotonic() - began)
 
 
-def _conclude(local: LocalTransfer, hub: Hub, seconds: float) -> int:
+def _conclude(transfer: Transfer, local: LocalTransfer, hub: Hub, seconds: float) -> int:
     """Say how a copy ended; its exit code."""
     progress = local.progress()
     for failure in hub.failures[:_FAILURES_SHOWN]:
@@ -108,5 +109,6 @@ def _conclude(local: LocalTransfer, hub: Hub, seconds: float) -> int:
     if not local.complete:
         print("stopped before all was copied; the same command copies the rest", file=sys.stderr)
         return 130
+    note_if_none(transfer, sum(progress.planned.values()))
     archived = progress.tally.counts.get(Kind.ARCHIVED, 0)
     return 1 if hub.failed or archived or any(progress.planned.get(action) for action in WHY) else 0

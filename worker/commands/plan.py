@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def _positive(text: str) -> float:
 def _plan(options: argparse.Namespace) -> int:
     transfer, wanted, by = config.transfer(options), filters(options), Criterion(options.compare)
     table = prices.load(options.prices)
+    if options.html:
+        _check_writable(options.html)
     saved = saved_listing(options, transfer)
     source, destination = sides(transfer)
     looked_at = ([] if saved else [source]) + ([] if options.no_destination else [destination])
@@ -133,6 +136,12 @@ def _fleet(options: argparse.Namespace, table: Prices, move: Move) -> Fleet:
         network_gbps=options.network_bandwidth or table.instance.network_gbps,
         round_trip=options.round_trip_ms / 1000 if options.round_trip_ms else ROUND_TRIPS[move],
     )
+
+
+def _check_writable(file: Path) -> None:
+    """Find out before hours of listing."""
+    if file.is_dir() or not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        raise UsageError(f"--html {file}: cannot be written: name a file in a folder that is there")
 
 
 def _write(file: Path, page: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from worker.core.compare import CAN_MISS, Criterion
 from worker.core.errors import UsageError
 from worker.core.filters import Filters
 from worker.core.keyrange import KeyRange
-from worker.core.model import ObjectRef
+from worker.core.model import ObjectRef, Transfer
 from worker.core.options import Options
 from worker.core.plan import Action, Step
 from worker.core.quantities import parse_age, parse_size
@@ -45,6 +46,16 @@ def check_tags(source: Bucket, options: Options) -> None:
     """
     if options.tags == "copy":
         source.probe_tags()
+
+
+def note_if_none(transfer: Transfer, objects: int) -> None:
+    """Say so where there was no object at all: a slip of the prefix looks like success."""
+    if not objects:
+        print(
+            f"note: no object of {transfer.source.uri} was found that the filters let pass; "
+            "check the prefix, and the filters if there are any",
+            file=sys.stderr,
+        )
 
 
 def left_alone(step: Step) -> str:

@@ -23,6 +23,7 @@ from worker.commands.planned import (
     has_digest_etags,
     left_alone,
     listed,
+    note_if_none,
     offer_comparison,
     offer_filters,
 )
@@ -121,6 +122,8 @@ def _list(options: argparse.Namespace) -> int:
     progress.completed()
     total = sum(counts[action] for action in Action)
     parts = ", ".join(f"{counts[action]:,} {action}" for action in Action)
+    if not after:
+        note_if_none(transfer, total)
     sent = "would send" if options.dry_run else "sent"
     print(f"listed {total:,} objects{f' after {after!r}' if after else ''}: {parts}")
     print(f"{sent} {counts['tasks']:,} tasks for {counts['bytes']:,} bytes; transfer {transfer.id}")

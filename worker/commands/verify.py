@@ -16,7 +16,7 @@ from worker.aws.s3 import sides
 from worker.aws.sqs import Queue
 from worker.aws.wire import trust
 from worker.commands.parsing import Commands, add
-from worker.commands.planned import filters, has_digest_etags, listed, offer_filters
+from worker.commands.planned import filters, has_digest_etags, listed, note_if_none, offer_filters
 from worker.core.model import Transfer
 from worker.core.text import printable
 from worker.core.verdict import Finding, Match, Verdict
@@ -65,7 +65,10 @@ def _verify(options: argparse.Namespace) -> int:
             queue=queue,
             random=random,
         )
-    print(_json_verdict(verdict) if options.json else verdict)
+    print(_json_verdict(verdict, sends=queue is not None) if options.json else verdict)
+    if queue and not options.json:
+        print(f"sent {verdict.tasks:,} tasks; transfer {transfer.id}")
+    note_if_none(transfer, verdict.counts.total())
     return 0 if verdict.proven else 1
 
 
@@ -83,6 +86,9 @@ def _json(finding: Finding) -> str:
     return msgspec.json.encode({"match": finding.match, "key": finding.key, "why": finding.why}).decode()
 
 
-def _json_verdict(verdict: Verdict) -> str:
-    counts = {match: verdict.counts[match] for match in Match}
-    return msgspec.json.encode({"verdict": counts, "proven": verdict.proven}).decode()
+def _json_verdict(verdict: Verdict, *, sends: bool) -> str:
+    told: dict[str, object] = {
+        "verdict": {match: verdict.counts[match] for match in Match},
+        "proven": verdict.proven,
+    }
+    return msgspec.json.encode(told | ({"tasks": verdict.tasks} if sends else {})).decode()

@@ -16,6 +16,9 @@ _LONGEST_LEASE = 43_200
 """Seconds; the most that SQS takes as a visibility timeout (SQS Developer Guide, "Visibility timeout")."""
 
 
+_MOST_STREAMS = 1_024
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value <= 0:
@@ -27,6 +30,15 @@ def _lease(text: str) -> int:
     value = _positive(text)
     if value > _LONGEST_LEASE:
         raise ValueError(text)
+    return value
+
+
+def _streams(text: str) -> int:
+    value = _positive(text)
+    if value > _MOST_STREAMS:
+        raise UsageError(
+            f"{text} is over {_MOST_STREAMS:,}; each is a thread: run more processes or machines"
+        )
     return value
 
 
@@ -87,7 +99,7 @@ SETTINGS_OF_WORK = (
     Setting(
         "processes", "N", "FLEETCOPY_PROCESSES", _positive, None, "worker processes; unset, one per core"
     ),
-    Setting("streams", "N", "FLEETCOPY_STREAMS", _positive, 16, "objects in flight in each worker process"),
+    Setting("streams", "N", "FLEETCOPY_STREAMS", _streams, 16, "objects in flight in each worker process"),
     Setting(
         "visibility-seconds",
         "SECONDS",

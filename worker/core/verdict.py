@@ -72,10 +72,11 @@ def _why(source: ObjectRef, destination: ObjectRef) -> str:
 
 
 class Verdict:
-    """The tally of findings."""
+    """The tally of findings, and of the tasks that were sent for them."""
 
     def __init__(self) -> None:
         self.counts: Counter[Match] = Counter()
+        self.tasks = 0
 
     def add(self, finding: Finding) -> None:
         """Count one finding."""

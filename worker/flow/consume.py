@@ -204,7 +204,7 @@ class Consumer:
         fields = {"transfer": self._id, "key": ref.key, "outcome": outcome.kind}
         if outcome.kind is Kind.COPIED:
             log.debug("object", **fields, bytes=outcome.bytes, proof=outcome.proof)
-        elif outcome.kind is Kind.FAILED:
+        elif outcome.kind in {Kind.FAILED, Kind.ARCHIVED}:
             reason = outcome.error.reason if outcome.error else None
             log.warning("object", **fields, reason=reason, why=str(outcome.error))
         self._settle_if_finished(delivery)

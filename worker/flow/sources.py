@@ -231,7 +231,7 @@ def _read_listing(file: File) -> Iterator[Piece]:
             chunks = packing.unpacked_zstd(opened)
         head = next(chunks, b"")
         if not head:
-            raise ListingError("it is empty: save the listing again")
+            raise ListingError("it is empty: save the listing again, or leave it out if the bucket is empty")
         read, kind = (
             (lines.read, "JSON lines, an object a line")
             if lines.is_line(head.partition(b"\n")[0])

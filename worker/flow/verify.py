@@ -7,6 +7,7 @@ from random import Random
 
 from worker.core.filters import EVERYTHING, Filters, Sieve
 from worker.core.listing import paired
+from worker.core.message import Task
 from worker.core.model import ObjectRef, Transfer
 from worker.core.pack import pack
 from worker.core.plan import Action, plan
@@ -68,5 +69,9 @@ def verify(
         for _ in refs:
             pass
     else:
-        send_tasks(queue, pack(transfer.id, refs), random)
+
+        def count(tasks: int, _last: Task) -> None:
+            verdict.tasks += tasks
+
+        send_tasks(queue, pack(transfer.id, refs), random, count)
     return verdict
