@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -85,6 +86,15 @@ def test_output_that_cannot_be_written_is_told(ground: Ground, fleetcopy: Comman
         assert "Traceback" not in done.stderr
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """What is started here hears SIGINT, even if the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard")
 def test_an_interruption_is_told(ground: Ground, cloud: Cloud, fleetcopy: Command) -> None:
     cloud.clear_journal()
     cloud.fault("s3:ListObjectsV2", "delay", times=None, seconds=2)

@@ -184,7 +184,7 @@ def test_a_killed_submission_goes_on_from_its_checkpoint(
     words = ["submit", *trial.ends, "--queue", trial.queue.url, "--from", str(listing), "--checkpoint", place]
     cloud.clear_journal()
     # Slow enough for it to be killed with the second block under way: one is known to be sent.
-    cloud.fault("sqs:SendMessageBatch", "delay", times=None, seconds=0.3)
+    cloud.fault("sqs:SendMessageBatch", "delay", times=None, seconds=1.5)
     process = trial.command.start(*words)
     wait_for(lambda: cloud.counts().get("sqs:SendMessageBatch", 0) > BLOCK // 10, 60, "a block")
     process.kill()
