@@ -227,6 +227,12 @@ def test_prices_are_the_users(fleetcopy: Command, listing: Path, tmp_path: Path)
     assert f"{prices}: Object contains unknown field `internets`" in done.stderr
 
 
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_listed(fleetcopy: Command) -> None:
+    done = fleetcopy("plan", *ABROAD, "--from", "/nowhere/listing.json", "--html", "/nowhere/x.html")
+    assert done.returncode == 2
+    assert "--html /nowhere/x.html: cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [

@@ -16,7 +16,7 @@ from worker.flow import child, supervise
 _EPILOG = """exit status:
   0    done; a drained worker too
   1    differences, or objects that were not copied
-  2    usage: an option, a setting or a listing file
+  2    usage: an option, a setting, a listing file, or an output that cannot be written
   3    permission or configuration
   4    a service is unavailable
   130  interrupted: a copy before all was there, a worker by a second signal, any other command

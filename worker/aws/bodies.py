@@ -1,7 +1,8 @@
 """What a PUT sends: the bytes of an object, or of a part of it, as they come in, and perhaps their checksum.
 
 A small body is held in its thread's buffer and goes out in one go with its head; a larger one streams
-through. The sum is made of the bytes on their way, and only where the destination can check it.
+through. A sum is made of the bytes on their way: where the destination can check it, or may not check what is
+declared.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ _DIGEST = frozenset(
 )
 _ARCHIVED = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
 _UNSUPPORTED = frozenset({"MethodNotAllowed", "NotImplemented"})
-_THROTTLED = frozenset(
+_PASSING = frozenset(
     {
         "InvalidPart",  # sent again since it was listed
         "OperationAborted",
@@ -145,7 +145,7 @@ def refused(code: str, status: int, message: str, where: Where) -> errors.Fleetc
     if code == "ConditionalRequestConflict":
         return errors.WriteConflictError(text)
     is_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in _UNSUPPORTED
-    if is_fault or code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
+    if is_fault or code in _PASSING or status == HTTPStatus.TOO_MANY_REQUESTS:
         return errors.ServiceUnavailableError(text)
     if where.key is None:
         return errors.ConfigurationError(f"{text}. Check the name and the permissions")

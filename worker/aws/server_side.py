@@ -163,11 +163,7 @@ class ServerSide:
             body=Body(0),
         )
         reply = self._made(request)
-        if reply is None:
-            return None
-        summed = re.search(rb"<Checksum%b>([^<]*)<" % upload.checksum.encode(), reply.text)
-        checksum = html.unescape(summed[1].decode()) if upload.checksum and summed else ""
-        return Part(number, _etag(reply), size, checksum)
+        return None if reply is None else Part(number, _etag(reply), size, _checksum(reply, upload.checksum))
 
     def _same_place(self) -> bool:
         """Whether both sides are AWS in one partition, or one other service."""
@@ -283,6 +279,12 @@ class ServerSide:
             raise ProofRefusedError(
                 f"{ref.key!r}: S3 has made a copy with ETag {etag} of one with {ref.etag}"
             )
+
+
+def _checksum(reply: Reply, algorithm: str) -> str:
+    """That which S3 says it has made of a part; `""` where it does not say."""
+    found = re.search(rf"<Checksum{algorithm}>([^<]+)<".encode(), reply.text) if algorithm else None
+    return html.unescape(found[1].decode()) if found else ""
 
 
 def _etag(reply: Reply) -> str:

@@ -1,9 +1,9 @@
 """The `Transferrer`: a copy within S3 where that reaches, else one streamed GET into one conditional PUT.
 
 An object that is not small streams through after the destination has said that it wants it (`100 Continue`):
-its bytes cannot be sent twice, and are not sent at all for a write that is refused. A body that ends early is
-incomplete to S3 and published by nobody. S3 compares what it received with the digest that the source already
-has; only where there is none are the bytes summed here.
+its bytes cannot be sent twice, and are not sent at all for a write that is refused. A body that ends early
+is incomplete to S3 and published by nobody. S3 compares what it received with the digest that the source
+already has; the bytes are summed here only where there is none, or where an endpoint may not compare it.
 """
 
 from __future__ import annotations

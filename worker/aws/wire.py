@@ -2,10 +2,10 @@
 
 A request goes out once. It goes out again only where that cannot do harm and something has changed: on a new
 connection where a kept one turned out to be closed before it brought an answer; and, once for each cure that
-`core.refusal` knows, with the region, the clock or the credentials put right. All other failures are raised,
-as ours; trying the same again after a pause is `flow.copy`'s. What an endpoint turns out not to know is kept
-in its `Capabilities` for the requests to come. Secrets are in no message: errors tell what S3 said, and the
-key.
+`core.refusal` knows, with the region, the clock or the credentials put right. A refused HEAD, which has no
+body, is explained by a GET of one byte. All other failures are raised, as ours; trying the same again after
+a pause is `flow.copy`'s. What an endpoint turns out not to know is kept in its `Capabilities` for the
+requests to come. Secrets are in no message: errors tell what S3 said, and the key.
 """
 
 from __future__ import annotations

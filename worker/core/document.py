@@ -58,7 +58,7 @@ _ROWS: dict[str, type[Row | _Folder]] = {"Contents": Row, "Keys": Row, _FOLDERS:
 
 
 def read(chunks: Iterable[bytes]) -> Iterator[list[Row] | Folders | Truncated]:
-    """The rows of a document, in pieces of a chunk or so; each row is whole and checked.
+    """The rows of a document, in pieces of a chunk or so; each row whole and checked; `Truncated` last.
 
     Raises:
         ListingError: it is no such document, or ends before its end; says where, and why.

@@ -173,7 +173,7 @@ class _LargeMessage(msgspec.Struct):
     stage: Stage
     upload: Upload | None
     late: int
-    refusals: int
+    refusals: int = 0
 
 
 class _PartMessage(msgspec.Struct):

@@ -6,7 +6,8 @@
 | stored full-object checksum | that checksum | checksum |
 | neither | nothing | transport |
 
-In the first two rows S3 refuses wrong bytes before it publishes them, and nothing was hashed here.
+In the first two rows S3 refuses wrong bytes before it publishes them, and nothing was hashed here. Of an
+endpoint that is not known to check the second, `aws.bodies` does.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def _survey(saved: _Saved, prefix: str) -> None:
             continue
         if isinstance(piece, document.Folders):
             saved.in_order = False
-            saved.reach = max(saved.reach, *piece.prefixes)
+            saved.reach = max([saved.reach, *piece.prefixes])
             continue
         keys = [row.key for row in _below(prefix, piece)]
         saved.reach = max(saved.reach, piece[-1].key if piece else "")
