@@ -75,7 +75,7 @@ def test_output_that_cannot_be_written_is_told(ground: Ground, fleetcopy: Comman
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(
                 command,
-                env=fleetcopy.environment,
+                env=fleetcopy.environment | {"PYTHONUNBUFFERED": ""},
                 stdout=full,
                 stderr=subprocess.PIPE,
                 text=True,
